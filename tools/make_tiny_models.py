@@ -16,6 +16,8 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 from mlx_lm import utils
 from reference import dense, shorten
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 PROMPT_LENGTH = 36
 
@@ -37,7 +39,8 @@ YARN = dict(type="yarn", factor=4.0, original_max_position_embeddings=64, beta_f
 GEMMA2 = dict(head_dim=16, query_pre_attn_scalar=24, attn_logit_softcapping=5.0, final_logit_softcapping=3.0,
               sliding_window=8, rms_norm_eps=1e-6, hidden_activation="gelu_pytorch_tanh")
 GEMMA3 = dict(head_dim=8, query_pre_attn_scalar=12, sliding_window=8, sliding_window_pattern=3, num_hidden_layers=4,
-              rope_theta=1000000.0, rope_local_base_freq=10000.0, hidden_size=40, intermediate_size=16, rms_norm_eps=1e-6,
+              rope_theta=1000000.0, rope_local_base_freq=10000.0, hidden_size=40, intermediate_size=16,
+              rms_norm_eps=1e-6,
               hidden_activation="gelu_pytorch_tanh")
 GRANITE = dict(attention_multiplier=0.2, embedding_multiplier=6.0, residual_multiplier=0.3, logits_scaling=4.0,
                attention_bias=False, mlp_bias=False)
@@ -65,7 +68,8 @@ CASES = {
     "llama-rope-llama3": ("llama", dict(BASE, head_dim=16, num_attention_heads=2, num_key_value_heads=1,
                                         num_hidden_layers=1, rope_scaling=LLAMA3_ROPE, tie_word_embeddings=True),
                           "float32", {}),
-    "llama-rope-linear": ("llama", dict(BASE, rope_scaling=dict(type="linear", factor=4.0)), "bfloat16", {}),
+    "llama-rope-linear": ("llama", dict(BASE, num_hidden_layers=1, rope_scaling=dict(type="linear", factor=4.0)),
+                          "bfloat16", {}),
     "llama-rope-yarn": ("llama", dict(BASE, head_dim=16, rope_scaling=dict(YARN, mscale=1.0, mscale_all_dim=0.5)),
                         "bfloat16", {}),
     "llama-rope-traditional": ("llama", dict(BASE, rope_traditional=True), "bfloat16", {}),
@@ -80,7 +84,8 @@ CASES = {
     # qwen
     "qwen2-tied": ("qwen2", dict(BASE, rope_theta=1000000.0, tie_word_embeddings=True, use_sliding_window=False,
                                  sliding_window=8), "bfloat16", {}),
-    "qwen2-untied": ("qwen2", dict(BASE, rope_theta=None, tie_word_embeddings=False), "float16", {}),
+    "qwen2-untied": ("qwen2", dict(BASE, num_hidden_layers=1, rope_theta=None, tie_word_embeddings=False),
+                     "float16", {}),
     "qwen3-tied": ("qwen3", dict(BASE, head_dim=16, rope_theta=1000000.0, tie_word_embeddings=True),
                    "bfloat16", {}),
     "qwen3-untied-v5-config": ("qwen3", dict(BASE, head_dim=8, rope_theta=None, tie_word_embeddings=False,
@@ -101,16 +106,18 @@ CASES = {
                                                                    num_hidden_layers=2), "bfloat16", {}),
     "gemma3-wrapper": ("gemma3", BASE | GEMMA3 | dict(num_hidden_layers=3), "bfloat16", {}),
     # phi3
-    "phi3": ("phi3", dict(BASE, num_key_value_heads=4, sliding_window=8), "bfloat16", {}),
+    "phi3": ("phi3", dict(BASE, num_hidden_layers=1, num_key_value_heads=4, sliding_window=8), "bfloat16", {}),
     "phi3-partial-gqa-tied": ("phi3", dict(BASE, partial_rotary_factor=0.5, tie_word_embeddings=True,
                                            num_attention_heads=2, num_key_value_heads=1), "bfloat16", {}),
-    "phi3-longrope": ("phi3", dict(BASE, rope_scaling=longrope(4), original_max_position_embeddings=64),
+    "phi3-longrope": ("phi3", dict(BASE, num_hidden_layers=1, rope_scaling=longrope(4),
+                                   original_max_position_embeddings=64),
                       "bfloat16", {}),
     "phi3-su-partial": ("phi3", dict(BASE, num_attention_heads=2, num_key_value_heads=1,
                                      partial_rotary_factor=0.75, rope_scaling=longrope(6, "su"),
                                      original_max_position_embeddings=16, max_position_embeddings=512),
                         "float16", {}),
-    "phi3-linear": ("phi3", dict(BASE, rope_scaling=dict(type="linear", factor=2.0, long_factor=[1.0] * 4)),
+    "phi3-linear": ("phi3", dict(BASE, num_hidden_layers=1, rope_scaling=dict(type="linear", factor=2.0,
+                                                                           long_factor=[1.0] * 4)),
                     "bfloat16", {}),
     # smollm3
     "smollm3": ("smollm3", dict(BASE, num_hidden_layers=4, intermediate_size=24, rope_theta=5000000.0,
@@ -119,11 +126,12 @@ CASES = {
                                      tie_word_embeddings=False), "bfloat16", {}),
     # granite, olmo2
     "granite": ("granite", dict(BASE, **GRANITE, tie_word_embeddings=True), "bfloat16", {}),
-    "granite-untied-biases": ("granite", dict(BASE, **dict(GRANITE, attention_bias=True, mlp_bias=True),
+    "granite-untied-biases": ("granite", dict(BASE, num_hidden_layers=1,
+                                              **dict(GRANITE, attention_bias=True, mlp_bias=True),
                                               tie_word_embeddings=False), "bfloat16", {}),
     "olmo2": ("olmo2", dict(BASE, tie_word_embeddings=False), "bfloat16", {}),
-    "olmo2-head-dim": ("olmo2", dict(BASE, head_dim=16, num_attention_heads=3, num_key_value_heads=3, num_hidden_layers=1,
-                                     tie_word_embeddings=True, attention_bias=True), "float32", {}),
+    "olmo2-head-dim": ("olmo2", dict(BASE, head_dim=16, num_attention_heads=3, num_key_value_heads=3,
+                                     num_hidden_layers=1, tie_word_embeddings=True, attention_bias=True), "float32", {}),
     # quantised: every width and group size, over the families
     "llama-q2-g32": ("llama", dict(WIDE, tie_word_embeddings=True), "bfloat16", dict(quant=q(2, 32))),
     "qwen2-q2-g64": ("qwen2", dict(WIDE, tie_word_embeddings=False), "bfloat16", dict(quant=q(2, 64))),
@@ -247,7 +255,59 @@ def reference(model, ids):
     return logits, greedy, margin
 
 
+# A complete directory, to run sessions on: byte-level BPE, ChatML template, two end-of-turn tokens.
+CHAT = dict(BASE, vocab_size=320, tie_word_embeddings=True, bos_token_id=1, eos_token_id=2)
+CHAT_TEMPLATE = ("{% for message in messages %}{% if loop.first and message['role'] != 'system' %}"
+                 "{{ '<|im_start|>system\nYou are small.<|im_end|>\n' }}{% endif %}"
+                 "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+                 "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+CHAT_WORDS = ("the small model says little and the little it says is small: a word, another word, "
+              "then the system and the user and the assistant take turns. ") * 4
+
+
+def save_chat_tokenizer(folder):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    trainer = trainers.BpeTrainer(vocab_size=CHAT["vocab_size"], special_tokens=special, show_progress=False,
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.train_from_iterator([CHAT_WORDS], trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|im_start|>", eos_token="<|im_end|>",
+                                   pad_token="<|im_end|>", clean_up_tokenization_spaces=False)
+    fast.chat_template = CHAT_TEMPLATE
+    fast.save_pretrained(folder)
+    (folder / "generation_config.json").write_text(json.dumps(dict(bos_token_id=1, eos_token_id=[2, 0])) + "\n")
+    return fast
+
+
+def make_chat(out, name="chat"):
+    seed = zlib.crc32(name.encode())
+    config = make_config("llama", CHAT)
+    model = build("llama", config, "bfloat16", np.random.default_rng(seed), False)
+    folder = out / name
+    shutil.rmtree(folder, ignore_errors=True)
+    utils.save_model(folder, model)
+    utils.save_config(config, folder / "config.json")
+    tokenizer = save_chat_tokenizer(folder)
+
+    model = dense(utils.load_model(folder)[0])
+    turns = [[dict(role="user", content=text)] for text in ("Say a word.", "Who says what?", "naïve 日本 🙂")]
+    cases = []
+    for messages in turns:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        logits, greedy, margin = reference(model, ids)
+        cases.append(dict(messages=messages, prompt=text, ids=ids, positions=[len(ids) - 1],
+                          logits=[[shorten(x) for x in logits[-1]]], greedy=greedy, margin=shorten(margin, 3),
+                          greedy_text=tokenizer.decode(greedy)))
+    (folder / "expected.json").write_text(json.dumps(dict(cases=cases, seed=seed), separators=(",", ":")) + "\n")
+    print(f"{name:28} {sum(f.stat().st_size for f in folder.iterdir()):7d} bytes", [c["greedy"] for c in cases])
+
+
 def make_case(out, name):
+    if name == "chat":
+        return make_chat(out)
     kind, values, dtype, more = CASES[name]
     seed = zlib.crc32(name.encode())
     rng = np.random.default_rng(seed)
@@ -289,5 +349,5 @@ def make_case(out, name):
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    for case in sys.argv[2:] or CASES:
+    for case in sys.argv[2:] or [*CASES, "chat"]:
         make_case(target, case)
