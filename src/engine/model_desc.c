@@ -3,7 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-// Generous for every published model; products of two of them fit 64 bits, and a row of activations fits an int.
+// Generous for every published model; products of two of them fit 64 bits, and a row of activations fits an
+// int.
 enum {
     MAX_HIDDEN = 1 << 16,
     MAX_PROJECTION = 1 << 20, // heads * head_dim, the intermediate size
@@ -20,45 +21,46 @@ typedef struct check {
     bool failed;
 } check;
 
-void model_desc_free(model_desc *desc)
-{
+void model_desc_free(model_desc *desc) {
     if (!desc) return;
     arena_free(&desc->memory);
     *desc = (model_desc){0};
 }
 
-static void require(check *c, bool fits, const char *what)
-{
+static void require(check *c, bool fits, const char *what) {
     if (fits || c->failed) return;
     c->failed = true;
-    if (c->block >= 0) error_set(c->err, LLM_UNSUPPORTED_FORMAT, "layer %d: %s does not fit the model", c->block, what);
-    else error_set(c->err, LLM_UNSUPPORTED_FORMAT, "%s does not fit the model", what);
+    if (c->block >= 0)
+        error_set(c->err, LLM_UNSUPPORTED_FORMAT, "layer %d: %s does not fit the model", c->block, what);
+    else
+        error_set(c->err, LLM_UNSUPPORTED_FORMAT, "%s does not fit the model", what);
 }
 
-static bool in_range(int value, int limit) { return value >= 1 && value <= limit; }
+static bool in_range(int value, int limit) {
+    return value >= 1 && value <= limit;
+}
 
 // The tensor at `index` has this shape.
-static bool has_shape(const check *c, int index, int rows, int cols)
-{
+static bool has_shape(const check *c, int index, int rows, int cols) {
     if (index < 0 || index >= c->desc->num_tensors) return false;
     const tensor_desc *tensor = &c->desc->tensors[index];
     return tensor->rows == rows && tensor->cols == cols;
 }
 
-static void check_linear(check *c, const linear_desc *linear, int rows, int cols, const char *what)
-{
+static void check_linear(check *c, const linear_desc *linear, int rows, int cols, const char *what) {
     bool exists = linear->weight >= 0 && linear->weight < c->desc->num_tensors;
     require(c, exists && linear->rows == rows && linear->cols == cols, what);
     if (c->failed) return;
     const tensor_desc *tensor = &c->desc->tensors[linear->weight];
-    require(c, tensor->cols == cols && linear->row_begin >= 0 && rows <= tensor->rows &&
-                   linear->row_begin <= tensor->rows - rows, what);
+    require(c,
+            tensor->cols == cols && linear->row_begin >= 0 && rows <= tensor->rows &&
+                linear->row_begin <= tensor->rows - rows,
+            what);
     require(c, linear->bias == NO_TENSOR || has_shape(c, linear->bias, 1, tensor->rows), what);
 }
 
 // A norm of `size`, or of `other_size` elements.
-static void check_norm(check *c, const norm_desc *norm, int size, int other_size, const char *what)
-{
+static void check_norm(check *c, const norm_desc *norm, int size, int other_size, const char *what) {
     if (norm->kind == NORM_NONE) return;
     require(c, norm->kind == NORM_RMS || norm->kind == NORM_LAYER, what);
     require(c, norm->size == size || norm->size == other_size, what);
@@ -67,12 +69,13 @@ static void check_norm(check *c, const norm_desc *norm, int size, int other_size
     require(c, norm->bias == NO_TENSOR || has_shape(c, norm->bias, 1, norm->size), what);
 }
 
-static void check_attention(check *c, const attention_desc *a)
-{
+static void check_attention(check *c, const attention_desc *a) {
     int hidden = c->desc->hidden_size;
     require(c, in_range(a->head_dim, MAX_HEAD_DIM), "head_dim");
-    require(c, in_range(a->num_heads, MAX_PROJECTION) && in_range(a->num_kv_heads, a->num_heads) &&
-                   a->num_heads % a->num_kv_heads == 0, "the number of attention heads");
+    require(c,
+            in_range(a->num_heads, MAX_PROJECTION) && in_range(a->num_kv_heads, a->num_heads) &&
+                a->num_heads % a->num_kv_heads == 0,
+            "the number of attention heads");
     require(c, (int64_t)a->num_heads * a->head_dim <= MAX_PROJECTION, "heads * head_dim");
     if (c->failed) return;
     int q_size = a->num_heads * a->head_dim, kv_size = a->num_kv_heads * a->head_dim;
@@ -90,8 +93,7 @@ static void check_attention(check *c, const attention_desc *a)
         require(c, c->desc->ropes[a->rope].dims <= a->head_dim, "the size of the position embedding");
 }
 
-static void check_ffn(check *c, const ffn_desc *f)
-{
+static void check_ffn(check *c, const ffn_desc *f) {
     int hidden = c->desc->hidden_size;
     require(c, in_range(f->size, MAX_PROJECTION), "the intermediate size");
     require(c, f->activation >= ACTIVATION_SILU && f->activation <= ACTIVATION_RELU2, "the activation");
@@ -100,8 +102,7 @@ static void check_ffn(check *c, const ffn_desc *f)
     check_linear(c, &f->down, hidden, f->size, "the down projection");
 }
 
-static void check_block(check *c, const block_desc *block)
-{
+static void check_block(check *c, const block_desc *block) {
     int hidden = c->desc->hidden_size;
     check_norm(c, &block->pre_attention, hidden, hidden, "the norm before attention");
     check_norm(c, &block->post_attention, hidden, hidden, "the norm after attention");
@@ -112,8 +113,7 @@ static void check_block(check *c, const block_desc *block)
     require(c, isfinite(block->residual_scale), "the residual scale");
 }
 
-static void check_ropes(check *c)
-{
+static void check_ropes(check *c) {
     const model_desc *d = c->desc;
     require(c, d->num_ropes >= 0 && (d->num_ropes == 0 || d->ropes), "the position embedding");
     for (int i = 0; i < d->num_ropes && !c->failed; i++) {
@@ -126,8 +126,7 @@ static void check_ropes(check *c)
     }
 }
 
-static void check_tensors(check *c)
-{
+static void check_tensors(check *c) {
     const model_desc *d = c->desc;
     require(c, in_range(d->num_tensors, MAX_TENSORS) && d->tensors, "the number of tensors");
     for (int i = 0; i < d->num_tensors && !c->failed; i++) {
@@ -137,8 +136,7 @@ static void check_tensors(check *c)
     }
 }
 
-llm_status model_desc_check(const model_desc *desc, llm_error *err)
-{
+llm_status model_desc_check(const model_desc *desc, llm_error *err) {
     check c = {.desc = desc, .block = -1, .err = err};
     require(&c, in_range(desc->hidden_size, MAX_HIDDEN), "the hidden size");
     require(&c, in_range(desc->vocab_size, MAX_VOCAB), "the vocabulary size");
@@ -149,7 +147,8 @@ llm_status model_desc_check(const model_desc *desc, llm_error *err)
     if (c.failed) return LLM_UNSUPPORTED_FORMAT;
     require(&c, has_shape(&c, desc->embedding, desc->vocab_size, desc->hidden_size), "the embedding");
     require(&c, isfinite(desc->embedding_scale), "the embedding scale");
-    for (c.block = 0; c.block < desc->num_blocks && !c.failed; c.block++) check_block(&c, &desc->blocks[c.block]);
+    for (c.block = 0; c.block < desc->num_blocks && !c.failed; c.block++)
+        check_block(&c, &desc->blocks[c.block]);
     c.block = -1;
     check_norm(&c, &desc->final_norm, desc->hidden_size, desc->hidden_size, "the final norm");
     check_linear(&c, &desc->head, desc->vocab_size, desc->hidden_size, "the output head");

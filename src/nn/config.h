@@ -1,5 +1,5 @@
-// Reads config.json and generation_config.json of a model directory. It owns the parsed documents and checks what
-// every family has in common; the sizes themselves are read by nn/families, each with its own defaults.
+// Reads config.json and generation_config.json of a model directory. It owns the parsed documents and checks
+// what every family has in common; the sizes themselves are read by nn/families, each with its own defaults.
 #ifndef NN_CONFIG_H
 #define NN_CONFIG_H
 #include "base/error.h"
@@ -16,16 +16,17 @@ typedef struct sampling_defaults {
 
 typedef struct model_config {
     yyjson_doc *doc;
-    yyjson_val *root;            // of config.json
-    yyjson_val *quantization;    // MLX's "quantization" object: numbers, and paths with their own; NULL: none
-    const char *model_type;      // lives as long as doc
+    yyjson_val *root;         // of config.json
+    yyjson_val *quantization; // MLX's "quantization" object: numbers, and paths with their own; NULL: none
+    const char *model_type;   // lives as long as doc
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
-    int num_eos_ids;             // 0: config says nothing
+    int num_eos_ids; // 0: config says nothing
     sampling_defaults sampling;
 } model_config;
 
-// Missing or damaged files are LLM_IO_ERROR or LLM_LOAD_FAILED; a quantisation that is not MLX's affine one, or a model
-// that needs its own code, is LLM_UNSUPPORTED_FORMAT. generation_config.json may be missing. On failure nothing is held.
+// Missing or damaged files are LLM_IO_ERROR or LLM_LOAD_FAILED; a quantisation that is not MLX's affine one,
+// or a model that needs its own code, is LLM_UNSUPPORTED_FORMAT. generation_config.json may be missing. On
+// failure nothing is held.
 llm_status config_open(const char *directory, model_config *config, llm_error *err);
 llm_status config_read(const char *text, size_t length, const char *generation_text, size_t generation_length,
                        model_config *config, llm_error *err); // from memory; generation_text may be NULL

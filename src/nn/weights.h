@@ -1,5 +1,5 @@
-// Finds the bytes of every tensor that a description names: dense, or affine-quantised with its scales and biases.
-// Nothing is read but headers; the views point into the mapped files.
+// Finds the bytes of every tensor that a description names: dense, or affine-quantised with its scales and
+// biases. Nothing is read but headers; the views point into the mapped files.
 #ifndef NN_WEIGHTS_H
 #define NN_WEIGHTS_H
 #include "engine/engine.h"
@@ -21,8 +21,8 @@ typedef struct model_weights {
     dtype type;              // of most unquantised elements (norms, scales): the model's own float type
 } model_weights;
 
-// A tensor that is missing, has another shape or type than the description asks for, or has no place in it, is
-// LLM_LOAD_FAILED with its name and both shapes; a quantisation that is not affine LLM_UNSUPPORTED_FORMAT.
+// A tensor that is missing, has another shape or type than the description asks for, or has no place in it,
+// is LLM_LOAD_FAILED with its name and both shapes; a quantisation that is not affine LLM_UNSUPPORTED_FORMAT.
 // `files` must outlive the weights. On failure nothing is held.
 llm_status weights_resolve(const model_desc *desc, const model_config *config, const safetensors_model *files,
                            model_weights *weights, llm_error *err);

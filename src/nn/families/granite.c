@@ -2,14 +2,12 @@
 #include "nn/families/family.h"
 #include <math.h>
 
-static bool required_bool(family_builder *b, const char *key)
-{
+static bool required_bool(family_builder *b, const char *key) {
     if (!family_has(b, key)) family_damaged(b, "\"%s\" is missing", key);
     return family_bool(b, key, false);
 }
 
-void family_granite(family_builder *b)
-{
+void family_granite(family_builder *b) {
     family_sizes s = family_read_sizes(b, (family_sizes){.head_dim = SIZE_DERIVED, .norm_eps = -1});
     if (b->status == LLM_OK) s.head_dim = s.hidden / s.heads; // never from the config
     double attention_scale = family_positive(b, "attention_multiplier", NAN);
@@ -18,7 +16,9 @@ void family_granite(family_builder *b)
     double logit_divisor = family_positive(b, "logits_scaling", NAN);
     bool attention_bias = required_bool(b, "attention_bias"), mlp_bias = required_bool(b, "mlp_bias");
     bool tied = family_bool(b, "tie_word_embeddings", true);
-    family_rope rope = {.dims = s.head_dim, .base = family_rope_base(b, NAN), .scaling = family_rope_scaling(b),
+    family_rope rope = {.dims = s.head_dim,
+                        .base = family_rope_base(b, NAN),
+                        .scaling = family_rope_scaling(b),
                         .max_positions = s.context};
     family_check_silu(b);
     if (!family_begin(b, &s, 0)) return;

@@ -4,26 +4,27 @@
 #include <string.h>
 
 // The layer's window; layer_types absent: none.
-static int read_window(family_builder *b, yyjson_val *layer_type, int window)
-{
+static int read_window(family_builder *b, yyjson_val *layer_type, int window) {
     const char *name = layer_type ? yyjson_get_str(layer_type) : "full_attention";
     if (name && strcmp(name, "full_attention") == 0) return 0;
     if (!name || strcmp(name, "sliding_attention") != 0)
         family_unsupported(b, "layer type \"%.60s\" is not supported", name ? name : "?");
-    else if (window == 0) family_damaged(b, "\"sliding_window\" is missing, but layers slide");
+    else if (window == 0)
+        family_damaged(b, "\"sliding_window\" is missing, but layers slide");
     return window;
 }
 
-void family_llama(family_builder *b)
-{
-    family_sizes s = family_read_sizes(b, (family_sizes){.kv_heads = SIZE_DERIVED, .head_dim = SIZE_DERIVED,
-                                                         .context = 2048, .norm_eps = -1});
+void family_llama(family_builder *b) {
+    family_sizes s = family_read_sizes(
+        b,
+        (family_sizes){.kv_heads = SIZE_DERIVED, .head_dim = SIZE_DERIVED, .context = 2048, .norm_eps = -1});
     family_rope rope = {.dims = s.head_dim,
                         .base = family_rope_base(b, 10000),
                         .traditional = family_bool(b, "rope_traditional", false),
                         .scaling = family_rope_scaling(b),
                         .max_positions = s.context};
-    bool attention_bias = family_bool(b, "attention_bias", false), mlp_bias = family_bool(b, "mlp_bias", false);
+    bool attention_bias = family_bool(b, "attention_bias", false),
+         mlp_bias = family_bool(b, "mlp_bias", false);
     bool tied = family_bool(b, "tie_word_embeddings", true);
     int window = family_int(b, "sliding_window", 0, 1, 1 << 30);
     yyjson_val *layer_types = family_array(b, "layer_types", s.layers);
@@ -42,4 +43,6 @@ void family_llama(family_builder *b)
     family_head(b, tied);
 }
 
-void family_mistral(family_builder *b) { family_llama(b); }
+void family_mistral(family_builder *b) {
+    family_llama(b);
+}

@@ -1,16 +1,17 @@
 // OLMo 2: norms only after each part, query and key normalised over the whole projection before they turn.
 #include "nn/families/family.h"
 
-void family_olmo2(family_builder *b)
-{
-    family_sizes s = family_read_sizes(b, (family_sizes){.kv_heads = SIZE_DERIVED, .head_dim = SIZE_DERIVED,
-                                                         .context = 2048, .norm_eps = -1});
+void family_olmo2(family_builder *b) {
+    family_sizes s = family_read_sizes(
+        b,
+        (family_sizes){.kv_heads = SIZE_DERIVED, .head_dim = SIZE_DERIVED, .context = 2048, .norm_eps = -1});
     family_rope rope = {.dims = s.head_dim,
                         .base = family_rope_base(b, 10000),
                         .traditional = family_bool(b, "rope_traditional", false),
                         .scaling = family_rope_scaling(b),
                         .max_positions = s.context};
-    bool attention_bias = family_bool(b, "attention_bias", false), mlp_bias = family_bool(b, "mlp_bias", false);
+    bool attention_bias = family_bool(b, "attention_bias", false),
+         mlp_bias = family_bool(b, "mlp_bias", false);
     bool tied = family_bool(b, "tie_word_embeddings", true);
     family_check_silu(b);
     if (!family_begin(b, &s, 0)) return;

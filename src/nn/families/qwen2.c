@@ -1,9 +1,10 @@
-// Qwen 2 and 2.5: Llama's shape with biases on query, key and value. use_sliding_window is left out, as mlx-lm does.
+// Qwen 2 and 2.5: Llama's shape with biases on query, key and value. use_sliding_window is left out, as
+// mlx-lm does.
 #include "nn/families/family.h"
 
-void family_qwen2(family_builder *b)
-{
-    family_sizes s = family_read_sizes(b, (family_sizes){.head_dim = SIZE_DERIVED, .context = 32768, .norm_eps = -1});
+void family_qwen2(family_builder *b) {
+    family_sizes s =
+        family_read_sizes(b, (family_sizes){.head_dim = SIZE_DERIVED, .context = 32768, .norm_eps = -1});
     if (b->status == LLM_OK) s.head_dim = s.hidden / s.heads; // never from the config
     family_rope rope = {.dims = s.head_dim,
                         .base = family_rope_base(b, 1000000),

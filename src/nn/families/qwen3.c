@@ -2,8 +2,7 @@
 #include "nn/families/family.h"
 #include <math.h>
 
-void family_qwen3(family_builder *b)
-{
+void family_qwen3(family_builder *b) {
     family_sizes s = family_read_sizes(b, (family_sizes){.context = SIZE_REQUIRED, .norm_eps = -1});
     family_rope rope = {.dims = s.head_dim,
                         .base = family_rope_base(b, NAN),
@@ -11,7 +10,8 @@ void family_qwen3(family_builder *b)
                         .max_positions = s.context};
     if (!family_has(b, "tie_word_embeddings")) family_damaged(b, "\"tie_word_embeddings\" is missing");
     bool tied = family_bool(b, "tie_word_embeddings", false);
-    if (family_bool(b, "attention_bias", false)) family_unsupported(b, "\"attention_bias\" is not supported in qwen3");
+    if (family_bool(b, "attention_bias", false))
+        family_unsupported(b, "\"attention_bias\" is not supported in qwen3");
     family_check_silu(b);
     if (!family_begin(b, &s, 0)) return;
     int turning = family_add_rope(b, &rope);
