@@ -20,13 +20,15 @@ typedef struct golden {
     model_files files;
 } golden;
 
-static char *case_path(const char *name) {
+static char *case_path(const char *name)
+{
     char *models = path_join(GOLDEN_DIR, "models"), *path = path_join(models, name);
     mem_free(models);
     return path;
 }
 
-static void open_golden(const char *name, golden *g) {
+static void open_golden(const char *name, golden *g)
+{
     char *directory = case_path(name), *expected = path_join(directory, "expected.json");
     if (model_files_open(directory, &g->files, &err) != LLM_OK) fail_msg("%s: %s", name, err.message);
     assert_ok(json_read_file(expected, 64 << 20, &g->doc, &err));
@@ -35,26 +37,31 @@ static void open_golden(const char *name, golden *g) {
     mem_free(directory);
 }
 
-static void close_golden(golden *g) {
+static void close_golden(golden *g)
+{
     json_free(g->doc);
     model_files_close(&g->files);
 }
 
-static int read_ids(yyjson_val *array, int32_t *ids, int used) {
+static int read_ids(yyjson_val *array, int32_t *ids, int used)
+{
     size_t i, count;
     yyjson_val *item;
-    yyjson_arr_foreach(array, i, count, item) {
+    yyjson_arr_foreach(array, i, count, item)
+    {
         assert_true(used < MAX_TOKENS);
         ids[used++] = (int32_t)yyjson_get_int(item);
     }
     return used;
 }
 
-static int compare_names(const void *a, const void *b) {
+static int compare_names(const void *a, const void *b)
+{
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int list_cases(char **names) {
+static int list_cases(char **names)
+{
     char *models = path_join(GOLDEN_DIR, "models");
     DIR *directory = opendir(models);
     int count = 0;
@@ -71,23 +78,27 @@ static int list_cases(char **names) {
 }
 
 // The largest difference of a row from the expected one, relative to the row's largest logit.
-static double row_error(const float *got, yyjson_val *expected, int vocab_size) {
+static double row_error(const float *got, yyjson_val *expected, int vocab_size)
+{
     double worst = 0, largest = 0;
     size_t i, count;
     yyjson_val *item;
     assert_int_equal(yyjson_arr_size(expected), vocab_size);
-    yyjson_arr_foreach(expected, i, count, item) {
+    yyjson_arr_foreach(expected, i, count, item)
+    {
         worst = fmax(worst, fabs(got[i] - yyjson_get_num(item)));
         largest = fmax(largest, fabs(yyjson_get_num(item)));
     }
     return worst / largest;
 }
 
-static double compare_logits(const golden *g, const float *logits) {
+static double compare_logits(const golden *g, const float *logits)
+{
     double worst = 0;
     size_t i, count;
     yyjson_val *position, *rows = yyjson_obj_get(g->root, "logits");
-    yyjson_arr_foreach(yyjson_obj_get(g->root, "positions"), i, count, position) {
+    yyjson_arr_foreach(yyjson_obj_get(g->root, "positions"), i, count, position)
+    {
         const float *row = logits + (size_t)yyjson_get_int(position) * (size_t)g->files.desc.vocab_size;
         worst = fmax(worst, row_error(row, yyjson_arr_get(rows, i), g->files.desc.vocab_size));
     }
@@ -95,7 +106,8 @@ static double compare_logits(const golden *g, const float *logits) {
     return worst;
 }
 
-static int largest_logit(const float *row, int vocab_size) {
+static int largest_logit(const float *row, int vocab_size)
+{
     int best = 0;
     for (int i = 1; i < vocab_size; i++)
         if (row[i] > row[best]) best = i;
@@ -103,7 +115,8 @@ static int largest_logit(const float *row, int vocab_size) {
 }
 
 // One forward over prompt and greedy answer: logits at the stated positions, argmax at each answered one.
-static double check_case(const char *name) {
+static double check_case(const char *name)
+{
     golden g;
     int32_t ids[MAX_TOKENS];
     open_golden(name, &g);
@@ -122,7 +135,8 @@ static double check_case(const char *name) {
     return worst;
 }
 
-static void test_descriptions_compute_what_mlx_computes(void **state) {
+static void test_descriptions_compute_what_mlx_computes(void **state)
+{
     (void)state;
     char *names[MAX_CASES];
     int count = list_cases(names);
@@ -137,7 +151,8 @@ static void test_descriptions_compute_what_mlx_computes(void **state) {
     print_message("%d models, largest relative difference %.1e\n", count, worst);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_descriptions_compute_what_mlx_computes),
     };
