@@ -9,11 +9,6 @@
 
 enum { BLOCK = 64, LANES = 16, RADIX_BITS = 11, RADIX = 1 << RADIX_BITS };
 
-typedef struct candidate {
-    int32_t token;
-    float logit;
-} candidate;
-
 // A logit among which a threshold is looked for, and what it counts: 1, or its weight.
 typedef struct amount {
     float logit, value;
@@ -27,7 +22,9 @@ struct sampler {
     uint32_t *counts;       // [vocab_size], zero between calls; NULL without penalties
     float *maxima;          // [num_blocks], the largest logit of each block
     double *sums;           // [num_blocks], the weights' sum of each block
-    candidate *candidates;  // [vocab_size]
+    // Candidates for a draw, in the order of their ids: token, logit, weight; each [vocab_size].
+    int32_t *tokens;
+    float *values, *weights;
     size_t num_candidates;
     amount *amounts; // [vocab_size], scratch of select_threshold
     float largest;   // of all logits
@@ -111,11 +108,14 @@ llm_status sampler_create(const sampler_options *options, int vocab_size, sample
     s->biases = mem_alloc_zero((size_t)options->num_biases + 1, sizeof *s->biases);
     s->maxima = mem_alloc_zero((size_t)s->num_blocks, sizeof *s->maxima);
     s->sums = mem_alloc_zero((size_t)s->num_blocks, sizeof *s->sums);
-    s->candidates = mem_alloc_zero((size_t)vocab_size, sizeof *s->candidates);
+    s->tokens = mem_alloc_zero((size_t)vocab_size, sizeof *s->tokens);
+    s->values = mem_alloc_zero((size_t)vocab_size, sizeof *s->values);
+    s->weights = mem_alloc_zero((size_t)vocab_size, sizeof *s->weights);
     s->amounts = mem_alloc_zero((size_t)vocab_size, sizeof *s->amounts);
     bool counts = has_repetition(options) || options->presence_penalty != 0;
     if (counts) s->counts = mem_alloc_zero((size_t)vocab_size, sizeof *s->counts);
-    if (!s->biases || !s->maxima || !s->sums || !s->candidates || !s->amounts || (counts && !s->counts)) {
+    bool candidates = s->tokens && s->values && s->weights && s->amounts;
+    if (!s->biases || !s->maxima || !s->sums || !candidates || (counts && !s->counts)) {
         sampler_free(s);
         return error_no_memory(err, "a sampler");
     }
@@ -132,7 +132,9 @@ void sampler_free(sampler *s)
     mem_free(s->counts);
     mem_free(s->maxima);
     mem_free(s->sums);
-    mem_free(s->candidates);
+    mem_free(s->tokens);
+    mem_free(s->values);
+    mem_free(s->weights);
     mem_free(s->amounts);
     mem_free(s);
 }
@@ -242,10 +244,10 @@ static float weigh(const sampler *s, float logit, float inverse_temperature)
 }
 
 // In a loop of its own, which compilers turn into vector code.
-static void weigh_block(const float *restrict logits, float largest, float inverse_temperature,
-                        float *restrict weights)
+static void weigh_all(const float *restrict logits, size_t count, float largest, float inverse_temperature,
+                      float *restrict weights)
 {
-    for (int i = 0; i < BLOCK; i++) weights[i] = portable_exp((logits[i] - largest) * inverse_temperature);
+    for (size_t i = 0; i < count; i++) weights[i] = portable_exp((logits[i] - largest) * inverse_temperature);
 }
 
 // Sums the weights of every block into sums; returns the total.
@@ -254,7 +256,7 @@ static double sum_weights(sampler *s, const float *logits, float inverse_tempera
     float padded[BLOCK], weights[BLOCK];
     double total = 0;
     for (int b = 0; b < s->num_blocks; b++) {
-        weigh_block(block_of(s, logits, b, padded), s->largest, inverse_temperature, weights);
+        weigh_all(block_of(s, logits, b, padded), BLOCK, s->largest, inverse_temperature, weights);
         for (int half = BLOCK / 2; half; half /= 2)
             for (int i = 0; i < half; i++) weights[i] += weights[i + half];
         total += s->sums[b] = weights[0];
@@ -270,7 +272,8 @@ static void gather(sampler *s, const float *logits, float smallest)
         if (s->maxima[b] < smallest) continue;
         int end = (b + 1) * BLOCK < s->vocab_size ? (b + 1) * BLOCK : s->vocab_size;
         for (int i = b * BLOCK; i < end; i++) {
-            s->candidates[s->num_candidates] = (candidate){i, logits[i]};
+            s->tokens[s->num_candidates] = i;
+            s->values[s->num_candidates] = logits[i];
             s->num_candidates += logits[i] >= smallest;
         }
     }
@@ -320,21 +323,17 @@ static uint32_t coarse_bucket(const sampler *s, float logit)
 static size_t select_coarse(sampler *s, double limit, bool by_mass, double *above)
 {
     histogram h = {0};
+    if (by_mass) weigh_all(s->values, s->num_candidates, s->largest, 1, s->weights);
     for (size_t i = 0; i < s->num_candidates; i++) {
-        float logit = s->candidates[i].logit;
-        s->amounts[i] = (amount){logit, by_mass ? weigh(s, logit, 1) : 1};
-    }
-    for (size_t i = 0; i < s->num_candidates; i++) {
-        uint32_t bucket = coarse_bucket(s, s->amounts[i].logit);
-        h.amounts[bucket] += s->amounts[i].value;
+        uint32_t bucket = coarse_bucket(s, s->values[i]);
+        h.amounts[bucket] += by_mass ? s->weights[i] : 1;
         h.seen[bucket] = true;
     }
     uint32_t best = find_bucket(&h, limit, above);
     size_t count = 0;
     for (size_t i = 0; i < s->num_candidates; i++) {
-        amount a = s->amounts[i];
-        s->amounts[count] = a;
-        count += coarse_bucket(s, a.logit) == best;
+        s->amounts[count] = (amount){s->values[i], by_mass ? s->weights[i] : 1};
+        count += coarse_bucket(s, s->values[i]) == best;
     }
     return count;
 }
@@ -368,7 +367,7 @@ static float bound_count(sampler *s, size_t count)
 {
     double above;
     if (count > (size_t)s->num_blocks) return -INFINITY;
-    for (int b = 0; b < s->num_blocks; b++) s->candidates[b] = (candidate){b, s->maxima[b]};
+    memcpy(s->values, s->maxima, (size_t)s->num_blocks * sizeof *s->values);
     s->num_candidates = (size_t)s->num_blocks;
     return select_threshold(s, (double)count, false, &above);
 }
@@ -383,10 +382,12 @@ static void keep(sampler *s, float smallest, float tied, size_t num_tied)
 {
     size_t kept = 0;
     for (size_t i = 0; i < s->num_candidates; i++) {
-        candidate c = s->candidates[i];
-        if (c.logit < smallest || (c.logit == tied && num_tied == 0)) continue;
-        if (c.logit == tied) num_tied--;
-        s->candidates[kept++] = c;
+        float logit = s->values[i];
+        bool equal = logit == tied, stays = logit >= smallest && !(equal && num_tied == 0);
+        s->tokens[kept] = s->tokens[i];
+        s->values[kept] = logit;
+        kept += stays;
+        num_tied -= stays && equal;
     }
     s->num_candidates = kept;
 }
@@ -419,13 +420,13 @@ static int32_t draw_candidate(sampler *s)
 {
     float inverse = 1 / s->options.temperature;
     double total = 0, running = 0;
-    for (size_t i = 0; i < s->num_candidates; i++) total += weigh(s, s->candidates[i].logit, inverse);
+    weigh_all(s->values, s->num_candidates, s->largest, inverse, s->weights);
+    for (size_t i = 0; i < s->num_candidates; i++) total += s->weights[i];
     double target = next_uniform(s) * total;
     int32_t token = -1;
     for (size_t i = 0; i < s->num_candidates && running <= target; i++) {
-        float weight = weigh(s, s->candidates[i].logit, inverse);
-        running += weight;
-        if (weight > 0) token = s->candidates[i].token;
+        running += s->weights[i];
+        if (s->weights[i] > 0) token = s->tokens[i];
     }
     return token;
 }
@@ -466,10 +467,10 @@ static void fill_top(sampler *s, const float *logits, int count, double log_tota
     float tied = select_threshold(s, count, false, &above);
     keep(s, tied, tied, (size_t)count - (size_t)above);
     for (int i = 0; i < count; i++) {
-        candidate c = s->candidates[i];
-        sampler_logprob entry = {c.token, (float)((double)c.logit - s->largest - log_total)};
+        float logit = s->values[i];
+        sampler_logprob entry = {s->tokens[i], (float)((double)logit - s->largest - log_total)};
         int place = i;
-        for (; place > 0 && logits[s->top[place - 1].token] < c.logit; place--)
+        for (; place > 0 && logits[s->top[place - 1].token] < logit; place--)
             s->top[place] = s->top[place - 1];
         s->top[place] = entry;
     }

@@ -266,7 +266,8 @@ static void test_same_seed_same_tokens_and_seeking(void **state)
     (void)state;
     static float logits[5000];
     // Pinned: these come out of any machine, compiler and C library.
-    static const int32_t pinned[] = {0, 0, 0, 0, 0, 0, 0, 0};
+    static const int32_t pinned[] = {2092, 4778, 2894, 405,  3770, 407,  1153, 3770,
+                                     708,  3770, 3770, 1025, 1308, 1556, 4608, 3805};
     int32_t first[32];
     sampler_options o;
     sampler_options_init(&o);
@@ -284,10 +285,8 @@ static void test_same_seed_same_tokens_and_seeking(void **state)
         equal += sample(other, logits, 5000).token == first[i];
     }
     assert_true(equal < 16);
-    for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++) {
-        if (getenv("LLMLOCAL_VERBOSE")) print_message("%d, ", first[i]);
-        assert_int_equal(first[i], pinned[i]);
-    }
+    for (size_t i = 0; i < 32 && getenv("LLMLOCAL_VERBOSE"); i++) print_message("%d, ", first[i]);
+    for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++) assert_int_equal(first[i], pinned[i]);
     assert_int_equal(sampler_draws(a), 32);
     sampler_seek(a, 10);
     for (int i = 10; i < 32; i++) assert_int_equal(sample(a, logits, 5000).token, first[i]);
@@ -444,13 +443,13 @@ static void test_cost_of_a_token(void **state)
         int top_k, top_logprobs;
         float spread;
     } settings[] = {
-        {"greedy", 0, 0, 0, 0, 2},
-        {"temperature 0.7", 0.7f, 0, 0, 0, 2},
-        {"temperature 0.7, top-p 0.9", 0.7f, 0.9f, 0, 0, 2},
-        {"temperature 0.7, top-p 0.9, sure", 0.7f, 0.9f, 0, 0, 4},
-        {"temperature 0.7, top-p 0.9, undecided", 0.7f, 0.9f, 0, 0, 0.5f},
-        {"temperature 0.7, top-k 40", 0.7f, 0, 40, 0, 2},
-        {"temperature 0.7, top-p 0.9, 20 logprobs", 0.7f, 0.9f, 0, 20, 2},
+        {"greedy", 0, 0, 0, 0, 4},
+        {"temperature 0.7", 0.7f, 0, 0, 0, 4},
+        {"temperature 0.7, top-p 0.9 (3.7 nats)", 0.7f, 0.9f, 0, 0, 4},
+        {"temperature 0.7, top-p 0.9 (7 nats)", 0.7f, 0.9f, 0, 0, 3},
+        {"temperature 0.7, top-p 0.9 (12 nats)", 0.7f, 0.9f, 0, 0, 0.5f},
+        {"temperature 0.7, top-k 40", 0.7f, 0, 40, 0, 4},
+        {"temperature 0.7, top-p 0.9, 20 logprobs", 0.7f, 0.9f, 0, 20, 4},
     };
     for (size_t k = 0; k < sizeof settings / sizeof *settings; k++) {
         sampler_options o;
