@@ -1,10 +1,11 @@
 """Reference scores of an MLX model directory: weights dequantised to float32, float32 arithmetic.
-usage: make_score_golden.py [--every N] MODEL OUT.json TEXTFILE...
+usage: make_score_golden.py MODEL OUT.json TEXTFILE...
+       make_score_golden.py --reduce N FULL.json OUT.json
 
 OUT: {"model", "mlx", "cases": [{"name", "text", "ids", "positions": [{"at", "top": the ten best [token, log
 probability], "next": log probability of the token that follows, or null}], "sum_next": the sum over every position,
 "greedy": the 24 tokens that follow the text, "margins": the lead of each over the second best}]}.
---every N keeps each N-th position and the last one; the text is then left out, its file has it."""
+--reduce keeps every N-th position and the last one, and leaves the text out: its file has it."""
 import json
 import sys
 import time
@@ -25,7 +26,7 @@ def log_probs(model, cache, ids):
     return np.array(logits - mx.logsumexp(logits, -1, keepdims=True), dtype=np.float32)
 
 
-def score(model, ids, every):
+def score(model, ids):
     cache = make_prompt_cache(model)
     positions, total = [], 0.0
     for start in range(0, len(ids), CHUNK):
@@ -34,10 +35,9 @@ def score(model, ids, every):
             at = start + offset
             follow = float(row[ids[at + 1]]) if at + 1 < len(ids) else None
             total += follow or 0.0
-            if at % every == 0 or at + 1 == len(ids):
-                best = np.argsort(-row, kind="stable")[:10]
-                positions.append(dict(at=at, top=[[int(k), round(float(row[k]), 5)] for k in best],
-                                      next=None if follow is None else round(follow, 5)))
+            best = np.argsort(-row, kind="stable")[:10]
+            positions.append(dict(at=at, top=[[int(k), round(float(row[k]), 5)] for k in best],
+                                  next=None if follow is None else round(follow, 5)))
     greedy, margins, last = [], [], rows[-1]
     for _ in range(GREEDY):
         best, second = np.argsort(-last, kind="stable")[:2]
@@ -47,26 +47,34 @@ def score(model, ids, every):
     return dict(positions=positions, sum_next=round(total, 4), greedy=greedy, margins=margins)
 
 
-def main():
-    arguments = sys.argv[1:]
-    every = 1
-    if arguments[0] == "--every":
-        every, arguments = int(arguments[1]), arguments[2:]
-    model, tokenizer = load(arguments[0])
+def write(path, result):
+    Path(path).write_text(json.dumps(result, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+
+
+def reduce(every, full, out):
+    result = json.loads(Path(full).read_text(encoding="utf-8"))
+    for case in result["cases"]:
+        del case["text"]
+        case["positions"] = [p for p in case["positions"] if p["at"] % every == 0 or p["at"] + 1 == len(case["ids"])]
+    write(out, result)
+
+
+def main(folder, out, *paths):
+    model, tokenizer = load(folder)
     dense(model)
     cases = []
-    for path in arguments[2:]:
+    for path in paths:
         text = Path(path).read_text(encoding="utf-8")
         ids = tokenizer.encode(text)
         begin = time.time()
-        case = dict(name=Path(path).stem, text=text, ids=ids, **score(model, ids, every))
-        if every > 1:
-            del case["text"]
+        case = dict(name=Path(path).stem, text=text, ids=ids, **score(model, ids))
         cases.append(case)
         print(f"{case['name']:16} {len(ids):5d} tokens  {-case['sum_next'] / max(len(ids) - 1, 1):.3f} nats a token  "
               f"{time.time() - begin:.1f} s  {tokenizer.decode(case['greedy'])!r}", flush=True)
-    result = dict(model=Path(arguments[0]).name, mlx=mx.__version__, cases=cases)
-    Path(arguments[1]).write_text(json.dumps(result, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
+    write(out, dict(model=Path(folder).name, mlx=mx.__version__, cases=cases))
 
 
-main()
+if sys.argv[1] == "--reduce":
+    reduce(int(sys.argv[2]), *sys.argv[3:])
+else:
+    main(*sys.argv[1:])

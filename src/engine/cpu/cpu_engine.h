@@ -10,6 +10,8 @@ extern const engine_methods cpu_engine_methods;
 
 // Tokens that go through the layers together: more amortise the unpacking of weights, fewer fit the caches.
 enum { MAX_CHUNK_ROWS = 256 };
+// Rows whose logits are computed together when they need a buffer of their own.
+enum { LOGIT_ROWS = 16 };
 
 typedef struct cpu_engine {
     const kernels *kernels;
