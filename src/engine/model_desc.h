@@ -12,7 +12,7 @@
 
 enum { NO_TENSOR = -1 };
 
-// A tensor that the model needs, by its name in the files (without ".weight"). Quantised or not is the files'
+// A tensor that the model needs, by its whole name in the files. Quantised or not is the files'
 // business: weights say so.
 typedef struct tensor_desc {
     const char *name;   // "model.layers.0.self_attn.q_proj.weight"
