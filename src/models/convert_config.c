@@ -105,37 +105,61 @@ static llm_status read_factors(const convert_config *c, const char *name, float 
     return LLM_OK;
 }
 
-// The factor that Llama 3's rule gives a dimension pair (transformers, modeling_rope_utils.py).
-static double llama3_factor(const convert_config *c, size_t pair, double factor, double low, double high, double original)
+#define LLAMA3_LOW 1.0
+#define LLAMA3_HIGH 4.0
+
+static double wavelength(const convert_config *c, size_t pair)
 {
-    double wavelength = 2 * M_PI * pow(c->rope_theta, 2.0 * (double)pair / (double)c->rope_dims);
-    if (wavelength < original / high) return 1;
-    if (wavelength > original / low) return factor;
-    double smooth = (original / wavelength - low) / (high - low);
+    return 2 * M_PI * pow(c->rope_theta, 2.0 * (double)pair / (double)c->rope_dims);
+}
+
+// The factor that Llama 3's rule gives a dimension pair (transformers, modeling_rope_utils.py).
+static double llama3_factor(const convert_config *c, size_t pair, double factor, double original)
+{
+    double length = wavelength(c, pair);
+    if (length < original / LLAMA3_HIGH) return 1;
+    if (length > original / LLAMA3_LOW) return factor;
+    double smooth = (original / length - LLAMA3_LOW) / (LLAMA3_HIGH - LLAMA3_LOW);
     return 1 / ((1 - smooth) / factor + smooth);
 }
 
-// llama.cpp keeps only the outcome of Llama 3's scaling: a factor for each pair. Its parameters are found by trying.
+// How far the factors are from those of Llama 3's rule with an original context of `original`, relatively.
+static double llama3_misfit(const convert_config *c, const float *factors, size_t count, double factor, double original)
+{
+    double worst = 0;
+    for (size_t i = 0; i < count; i++)
+        worst = fmax(worst, fabs((double)factors[i] / llama3_factor(c, i, factor, original) - 1));
+    return worst;
+}
+
+// The original context length that a factor between the extremes gives away; 0 if there is no such factor.
+static double llama3_original(const convert_config *c, const float *factors, size_t count, double factor)
+{
+    for (size_t i = 0; i < count; i++) {
+        double f = (double)factors[i];
+        if (f < 1.001 || f > factor * 0.999) continue;
+        double smooth = (1 / f - 1 / factor) / (1 - 1 / factor);
+        return round(wavelength(c, i) * (LLAMA3_LOW + smooth * (LLAMA3_HIGH - LLAMA3_LOW)));
+    }
+    return 0;
+}
+
+// llama.cpp keeps only the outcome of Llama 3's scaling: a factor for each pair. All models that use it have the same
+// two frequency factors; what is left is found from the factors, or by trying where all of them are extreme.
 static llm_status put_llama3(convert_config *c, const float *factors, size_t count, llm_error *err)
 {
-    static const double originals[] = {8192, 4096, 2048, 16384, 32768, 65536, 131072};
-    const double low = 1, high = 4;
     double factor = 1;
     for (size_t i = 0; i < count; i++) factor = fmax(factor, (double)factors[i]);
-    for (size_t k = 0; k < sizeof originals / sizeof *originals; k++) {
-        double worst = 0;
-        for (size_t i = 0; i < count; i++) {
-            double expected = llama3_factor(c, i, factor, low, high, originals[k]);
-            worst = fmax(worst, fabs((double)factors[i] / expected - 1));
-        }
-        if (worst > 1e-3) continue;
-        buf_append_string(&c->rope_scaling, "{\"factor\": ");
-        convert_put_float(&c->rope_scaling, (float)factor);
-        buf_printf(&c->rope_scaling, ", \"high_freq_factor\": 4.0, \"low_freq_factor\": 1.0, "
-                   "\"original_max_position_embeddings\": %.0f, \"rope_type\": \"llama3\"}", originals[k]);
-        return LLM_OK;
-    }
-    return error_set(err, LLM_UNSUPPORTED_FORMAT, "rope_freqs.weight is not a scaling that config.json can name");
+    double original = llama3_original(c, factors, count, factor);
+    for (double guess = 64; original == 0 && guess <= 1 << 20; guess *= 2)
+        if (llama3_misfit(c, factors, count, factor, guess) < 1e-3) original = guess;
+    if (original < 1 || original > SIZE_LIMIT || llama3_misfit(c, factors, count, factor, original) > 1e-3)
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "rope_freqs.weight is not a scaling that config.json can name");
+    buf_append_string(&c->rope_scaling, "{\"factor\": ");
+    convert_put_float(&c->rope_scaling, (float)factor);
+    buf_printf(&c->rope_scaling, ", \"high_freq_factor\": 4.0, \"low_freq_factor\": 1.0, "
+               "\"original_max_position_embeddings\": %.0f, \"rope_type\": \"llama3\"}", original);
+    return LLM_OK;
 }
 
 static void put_factors(buf *text, const char *name, const float *factors, size_t count)
