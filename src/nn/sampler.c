@@ -29,7 +29,8 @@ struct sampler {
     double *sums;           // [num_blocks], the weights' sum of each block
     candidate *candidates;  // [vocab_size]
     size_t num_candidates;
-    float largest; // of all logits
+    amount *amounts; // [vocab_size], scratch of select_threshold
+    float largest;   // of all logits
     sampler_logprob top[SAMPLER_MAX_TOP_LOGPROBS];
 };
 
@@ -221,19 +222,21 @@ static float weigh(const sampler *s, float logit, float inverse_temperature) {
     return portable_exp((logit - s->largest) * inverse_temperature);
 }
 
+// In a loop of its own, which compilers turn into vector code.
+static void weigh_block(const float *restrict logits, float largest, float inverse_temperature,
+                        float *restrict weights) {
+    for (int i = 0; i < BLOCK; i++) weights[i] = portable_exp((logits[i] - largest) * inverse_temperature);
+}
+
 // Sums the weights of every block into sums; returns the total.
 static double sum_weights(sampler *s, const float *logits, float inverse_temperature) {
-    float padded[BLOCK], lanes[LANES], largest = s->largest;
+    float padded[BLOCK], weights[BLOCK];
     double total = 0;
     for (int b = 0; b < s->num_blocks; b++) {
-        const float *x = block_of(s, logits, b, padded);
-        for (int l = 0; l < LANES; l++) lanes[l] = 0;
-        for (int i = 0; i < BLOCK; i += LANES)
-            for (int l = 0; l < LANES; l++)
-                lanes[l] += portable_exp((x[i + l] - largest) * inverse_temperature);
-        for (int half = LANES / 2; half; half /= 2)
-            for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
-        total += s->sums[b] = lanes[0];
+        weigh_block(block_of(s, logits, b, padded), s->largest, inverse_temperature, weights);
+        for (int half = BLOCK / 2; half; half /= 2)
+            for (int i = 0; i < half; i++) weights[i] += weights[i + half];
+        total += s->sums[b] = weights[0];
     }
     return total;
 }
