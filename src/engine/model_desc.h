@@ -12,7 +12,7 @@
 
 enum { NO_TENSOR = -1 };
 
-// A tensor that the model needs, by its name in the files (without ".weight"). Quantised or not is the files'
+// A tensor that the model needs, by its whole name in the files. Quantised or not is the files'
 // business: weights say so.
 typedef struct tensor_desc {
     const char *name;   // "model.layers.0.self_attn.q_proj.weight"
@@ -91,6 +91,7 @@ typedef struct model_desc {
 } model_desc;
 
 void model_desc_free(model_desc *desc); // frees what it owns, not the struct itself
+llm_status model_desc_copy(const model_desc *desc, model_desc *copy, llm_error *err); // deep
 
 // Checks that every index and size in a description fits the others, so that engines need not: dimensions are
 // positive and bounded, heads divide, linears lie inside their tensors. LLM_UNSUPPORTED_FORMAT names what does not fit.
