@@ -22,13 +22,17 @@ INLINE __m256i broadcast(const int8_t *x)
 
 INLINE __m256i add_products(__m256i sums, __m256i q, __m256i x)
 {
-    return _mm256_add_epi16(sums, _mm256_maddubs_epi16(q, x));
+    sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(q, x));
+    __asm__("" : "+x"(sums)); // or gcc makes a tree of the additions, all of whose leaves want a register at once
+    return sums;
 }
 
 // Pairs of 16-bit sums, times `factor`, added to 32-bit sums.
 INLINE __m256i widen(__m256i sums, __m256i pairs, const int factor)
 {
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16((short)factor)));
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16((short)factor)));
+    __asm__("" : "+x"(sums));
+    return sums;
 }
 
 // The sums of one octet, up to 6 bits.
