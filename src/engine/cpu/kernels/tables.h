@@ -12,7 +12,8 @@
 // TEMPORARY weak: a function that is not written yet is NULL, and kernels.c leaves its table out.
 #define KERNEL_DECLARE(field, isa) __attribute__((weak)) __typeof__(*((const kernels *)0)->field) field##_##isa;
 
-KERNEL_FIELDS(KERNEL_DECLARE, scalar)
+#define KERNEL_DECLARE_STRONG(field, isa) __typeof__(*((const kernels *)0)->field) field##_##isa;
+KERNEL_FIELDS(KERNEL_DECLARE_STRONG, scalar)
 #if defined(__x86_64__)
 KERNEL_FIELDS(KERNEL_DECLARE, avx2)
 KERNEL_FIELDS(KERNEL_DECLARE, avx512) // with VNNI and VBMI
