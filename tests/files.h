@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// A path in static memory; eight calls may be alive at a time.
+// A path in static memory; it stays valid for the next 255 calls.
 static inline const char *path_in(const char *folder, const char *name)
 {
-    static char paths[8][600];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof *paths, "%s/%s", folder, name);
-    return path;
+    static char paths[256][600];
+    static unsigned next;
+    char path[sizeof *paths];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return memcpy(paths[next++ % 256], path, sizeof path);
 }
 
 static inline const char *golden(const char *name) { return path_in(GOLDEN_DIR, name); }
