@@ -91,6 +91,7 @@ typedef struct model_desc {
 } model_desc;
 
 void model_desc_free(model_desc *desc); // frees what it owns, not the struct itself
+llm_status model_desc_copy(const model_desc *desc, model_desc *copy, llm_error *err); // deep
 
 // Checks that every index and size in a description fits the others, so that engines need not: dimensions are
 // positive and bounded, heads divide, linears lie inside their tensors. LLM_UNSUPPORTED_FORMAT names what does not fit.

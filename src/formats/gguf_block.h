@@ -11,6 +11,9 @@ typedef struct gguf_group {
 
 int gguf_group_bits(gguf_tensor_type type); // 4, 5 or 8; 0: not made of such groups (floats, Q6_K)
 
+// Scale and bias alone of a group, for passes that need no more.
+void gguf_read_scale(gguf_tensor_type type, const uint8_t *row, size_t index, float *scale, float *bias);
+
 // Group `index` of a row (columns 32 * index and on) of a type with gguf_group_bits > 0.
 void gguf_read_group(gguf_tensor_type type, const uint8_t *row, size_t index, gguf_group *group);
 

@@ -39,16 +39,12 @@ static void k_scales(const uint8_t *packed, int group, uint8_t *scale, uint8_t *
 }
 
 // Groups come in pairs that share 32 bytes: the even one in the low nibbles, the odd one in the high ones.
-static void k_group(const uint8_t *block, bool five_bits, int group, gguf_group *g)
+static void k_values(const uint8_t *block, bool five_bits, int group, uint8_t *q)
 {
     const uint8_t *high = block + 16, *low = block + (five_bits ? 48 : 16) + group / 2 * 32;
-    uint8_t scale, minimum;
-    k_scales(block + 4, group, &scale, &minimum);
-    g->scale = half_at(block) * (float)scale;
-    g->bias = -(half_at(block + 2) * (float)minimum);
     for (int i = 0; i < 32; i++) {
-        g->q[i] = group % 2 ? low[i] >> 4 : low[i] & 15;
-        if (five_bits) g->q[i] |= (uint8_t)((high[i] >> group & 1) << 4);
+        q[i] = group % 2 ? low[i] >> 4 : low[i] & 15;
+        if (five_bits) q[i] |= (uint8_t)((high[i] >> group & 1) << 4);
     }
 }
 
@@ -62,24 +58,51 @@ int gguf_group_bits(gguf_tensor_type type)
     }
 }
 
-void gguf_read_group(gguf_tensor_type type, const uint8_t *row, size_t index, gguf_group *g)
+static const uint8_t *find_block(gguf_tensor_type type, const uint8_t *row, size_t index, int *group)
 {
     size_t groups_a_block = gguf_type_block(type) / 32;
-    const uint8_t *block = row + index / groups_a_block * gguf_type_block_size(type);
-    int group = (int)(index % groups_a_block);
-    if (type != GGUF_TYPE_Q4_K && type != GGUF_TYPE_Q5_K) g->scale = half_at(block);
+    *group = (int)(index % groups_a_block);
+    return row + index / groups_a_block * gguf_type_block_size(type);
+}
+
+static void block_scale(gguf_tensor_type type, const uint8_t *block, int group, float *scale, float *bias)
+{
+    float d = half_at(block);
+    uint8_t factor, minimum;
+    *scale = d;
     switch (type) {
-    case GGUF_TYPE_Q4_0: split_nibbles(block + 2, g->q), g->bias = -8 * g->scale; break;
-    case GGUF_TYPE_Q4_1: split_nibbles(block + 4, g->q), g->bias = half_at(block + 2); break;
-    case GGUF_TYPE_Q5_0: split_fives(block + 2, block + 6, g->q), g->bias = -16 * g->scale; break;
-    case GGUF_TYPE_Q5_1: split_fives(block + 4, block + 8, g->q), g->bias = half_at(block + 2); break;
+    case GGUF_TYPE_Q4_0: *bias = -8 * d; break;
+    case GGUF_TYPE_Q5_0: *bias = -16 * d; break;
+    case GGUF_TYPE_Q8_0: *bias = -128 * d; break;
+    case GGUF_TYPE_Q4_1: case GGUF_TYPE_Q5_1: *bias = half_at(block + 2); break;
+    default: // Q4_K, Q5_K
+        k_scales(block + 4, group, &factor, &minimum);
+        *scale = d * (float)factor;
+        *bias = -(half_at(block + 2) * (float)minimum);
+    }
+}
+
+void gguf_read_scale(gguf_tensor_type type, const uint8_t *row, size_t index, float *scale, float *bias)
+{
+    int group;
+    const uint8_t *block = find_block(type, row, index, &group);
+    block_scale(type, block, group, scale, bias);
+}
+
+void gguf_read_group(gguf_tensor_type type, const uint8_t *row, size_t index, gguf_group *g)
+{
+    int group;
+    const uint8_t *block = find_block(type, row, index, &group);
+    block_scale(type, block, group, &g->scale, &g->bias);
+    switch (type) {
+    case GGUF_TYPE_Q4_0: split_nibbles(block + 2, g->q); break;
+    case GGUF_TYPE_Q4_1: split_nibbles(block + 4, g->q); break;
+    case GGUF_TYPE_Q5_0: split_fives(block + 2, block + 6, g->q); break;
+    case GGUF_TYPE_Q5_1: split_fives(block + 4, block + 8, g->q); break;
     case GGUF_TYPE_Q8_0:
         for (int i = 0; i < 32; i++) g->q[i] = block[2 + i] ^ 0x80; // signed to unsigned: + 128
-        g->bias = -128 * g->scale;
         break;
-    case GGUF_TYPE_Q4_K: k_group(block, false, group, g); break;
-    case GGUF_TYPE_Q5_K: k_group(block, true, group, g); break;
-    default: break;
+    default: k_values(block, type == GGUF_TYPE_Q5_K, group, g->q);
     }
 }
 
