@@ -81,7 +81,7 @@ static llm_status find_family(const gguf_file *file, int *family, llm_error *err
                      arch.length < 60 ? (int)arch.length : 60, arch.text);
 }
 
-// Rotation.
+// Rotation. Readers look for the kind of scaling under "type" or under "rope_type", by their age: both are written.
 
 // The factors of a rope table; NULL in *factors when the file has none of that name.
 static llm_status read_factors(const convert_config *c, const char *name, float **factors, size_t *count, llm_error *err)
@@ -158,7 +158,7 @@ static llm_status put_llama3(convert_config *c, const float *factors, size_t cou
     buf_append_string(&c->rope_scaling, "{\"factor\": ");
     convert_put_float(&c->rope_scaling, (float)factor);
     buf_printf(&c->rope_scaling, ", \"high_freq_factor\": 4.0, \"low_freq_factor\": 1.0, "
-               "\"original_max_position_embeddings\": %.0f, \"rope_type\": \"llama3\"}", original);
+               "\"original_max_position_embeddings\": %.0f, \"rope_type\": \"llama3\", \"type\": \"llama3\"}", original);
     return LLM_OK;
 }
 
@@ -186,7 +186,7 @@ static llm_status put_longrope(convert_config *c, llm_error *err)
             put_factors(&c->rope_scaling, "long_factor", longer, num_long);
             buf_printf(&c->rope_scaling, ", \"original_max_position_embeddings\": %lld, ", (long long)c->original_context);
             put_factors(&c->rope_scaling, "short_factor", shorter, num_short);
-            buf_append_string(&c->rope_scaling, ", \"type\": \"longrope\"}");
+            buf_append_string(&c->rope_scaling, ", \"rope_type\": \"longrope\", \"type\": \"longrope\"}");
         }
     }
     mem_free(longer);
@@ -216,7 +216,7 @@ static llm_status put_yarn(convert_config *c, double factor, llm_error *err)
     if (c->original_context == 0) return error_set(err, LLM_LOAD_FAILED, "YaRN without its original context length");
     buf_append_string(&c->rope_scaling, "\"factor\": ");
     convert_put_float(&c->rope_scaling, (float)factor);
-    buf_printf(&c->rope_scaling, ", \"original_max_position_embeddings\": %lld, \"rope_type\": \"yarn\"}",
+    buf_printf(&c->rope_scaling, ", \"original_max_position_embeddings\": %lld, \"rope_type\": \"yarn\", \"type\": \"yarn\"}",
                (long long)c->original_context);
     return LLM_OK;
 }
@@ -252,7 +252,7 @@ static llm_status read_scaling(convert_config *c, llm_error *err)
                          type.length < 40 ? (int)type.length : 40, type.text);
     buf_append_string(&c->rope_scaling, "{\"factor\": ");
     convert_put_float(&c->rope_scaling, (float)factor);
-    buf_append_string(&c->rope_scaling, ", \"rope_type\": \"linear\"}");
+    buf_append_string(&c->rope_scaling, ", \"rope_type\": \"linear\", \"type\": \"linear\"}");
     return LLM_OK;
 }
 
@@ -282,9 +282,10 @@ static llm_status read_sizes(convert_config *c, llm_error *err)
         memcpy((char *)c + sizes[i].offset, &value, sizeof value);
     }
     if (c->num_kv_heads == 0) c->num_kv_heads = c->num_heads;
-    if (c->head_dim == 0 && c->hidden_size % c->num_heads)
+    c->has_head_dim = c->head_dim != 0;
+    if (!c->has_head_dim && c->hidden_size % c->num_heads)
         return error_set(err, LLM_LOAD_FAILED, "%lld heads do not divide the hidden size", (long long)c->num_heads);
-    if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_heads;
+    if (!c->has_head_dim) c->head_dim = c->hidden_size / c->num_heads;
     if (c->rope_dims == 0) c->rope_dims = c->head_dim;
     return LLM_OK;
 }
@@ -396,7 +397,7 @@ static void put_head(const convert_job *job, const convert_config *c, buf *text)
     if (f == CONVERT_GRANITE) put_real(text, "embedding_multiplier", c->embedding_scale);
     put_token(c, text, "eos_token_id", "tokenizer.ggml.eos_token_id");
     if (f == CONVERT_GEMMA2) put_real(text, "final_logit_softcapping", c->final_softcap > 0 ? c->final_softcap : 30);
-    if (gemma || f == CONVERT_QWEN3 || c->head_dim * c->num_heads != c->hidden_size) put_int(text, "head_dim", c->head_dim);
+    if (gemma || f == CONVERT_QWEN3 || c->has_head_dim) put_int(text, "head_dim", c->head_dim);
     put_text(text, gemma ? "hidden_activation" : "hidden_act", gemma ? "gelu_pytorch_tanh" : "silu");
     put_int(text, "hidden_size", c->hidden_size);
     put_int(text, "intermediate_size", c->intermediate_size);

@@ -84,6 +84,7 @@ typedef struct convert_config {
     int family;
     int64_t hidden_size, num_layers, intermediate_size, num_heads, num_kv_heads, head_dim, context, vocab_size;
     int64_t rope_dims, original_context, sliding_window;
+    bool has_head_dim; // the file says it; else it follows from hidden size and heads
     double rms_eps, rope_theta, rope_local_theta;
     double attention_scale, embedding_scale, residual_scale, logit_scale, attention_softcap, final_softcap;
     buf rope_scaling; // JSON, empty: none

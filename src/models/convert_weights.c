@@ -87,12 +87,15 @@ const char *convert_dtype_name(dtype type)
     return type == DTYPE_F16 ? "float16" : type == DTYPE_BF16 ? "bfloat16" : "float32";
 }
 
-static void plan_as_mlx(const convert_job *job, convert_tensor *t)
+static void plan_as_mlx(convert_job *job, convert_tensor *t)
 {
     int bits = job->options->bits, group_size = job->options->group_size;
     t->type = source_type(t);
     if (job->type != DTYPE_COUNT && dtype_is_float(t->type)) t->type = job->type;
-    if (bits == 0 || !t->is_matrix || t->columns % (size_t)group_size) return;
+    if (bits == 0 || !t->is_matrix || t->columns % (size_t)group_size) {
+        job->report->num_exact += t->type == source_type(t) && raw_row(t, 0);
+        return;
+    }
     // mlx-lm's Granite asks for 8 bits where a layer's small values would suffer.
     bool delicate = strstr(t->module, "self_attn.o_proj") || strstr(t->module, "mlp.down_proj") || strcmp(t->module, "lm_head") == 0;
     if (job->granite && delicate && t->columns % 64 == 0) bits = 8, group_size = 64;

@@ -376,7 +376,6 @@ static void test_no_wait(void **state) {
         if (!next) fail_msg("round %d: %s", i, err.message);
         llm_stream_free(first);
         first = next;
-        script.log[0] = 0;
     }
     llm_stream_free(first);
 }
