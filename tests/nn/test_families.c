@@ -1,11 +1,15 @@
 // Every golden model: its description builds, its weights resolve, and the description means what MLX
 // computes.
 #include "testing.h"
+#include "base/file.h"
 #include "base/mem.h"
+#include "nn/description.h"
 #include "nn/golden_models.h"
 #include "nn/reference_forward.h"
 #include <math.h>
 #include <stdlib.h>
+
+static llm_error err;
 
 // One forward over prompt and greedy answer: logits at the stated positions, argmax at each answered one.
 static double check_case(const char *name)
