@@ -1,6 +1,7 @@
 // Every golden model: its description builds, its weights resolve, and the description means what MLX
 // computes.
 #include "testing.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "nn/description.h"
 #include "nn/golden_models.h"
