@@ -84,19 +84,32 @@ INLINE void octet_dots_8bits(const uint8_t *planes, int octet, const int8_t *hi,
     }
 }
 
-INLINE void group_dots(const uint8_t *const *planes, const int bits, int group_size, const int8_t *hi,
-                       const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens,
-                       ivec dots[MAX_TILES][MAX_TOKENS])
+typedef struct accumulators {
+    ivec sums[MAX_TOKENS];
+} accumulators;
+
+INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
 {
     (void)num_tiles;
-    UNROLL for (int t = 0; t < num_tokens; t++)
-        dots[0][t] = (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
-    for (int octet = 0; octet < group_size / 32; octet++, hi += 32, lo += 32) {
-        if (bits == 8)
-            octet_dots_8bits(planes[0], octet, hi, lo, cols, num_tokens, dots[0]);
-        else
-            octet_dots(planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, dots[0]);
-    }
+    UNROLL for (int t = 0; t < num_tokens; t++) a->sums[t] = (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size, int octet,
+                             const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
+                             const int num_tokens)
+{
+    (void)num_tiles;
+    if (bits == 8)
+        octet_dots_8bits(planes[0], octet, hi, lo, cols, num_tokens, a->sums);
+    else
+        octet_dots(planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, a->sums);
+}
+
+INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
+                             const int num_tokens)
+{
+    (void)bits, (void)r, (void)num_tiles, (void)num_tokens;
+    return a->sums[t];
 }
 
 #include "engine/cpu/kernels/matmul_affine_impl.h"
