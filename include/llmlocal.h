@@ -1,8 +1,30 @@
+// llmlocal: MLX language models from C.
+//
+// This header is the whole public interface. In short:
+//     llm_backend *backend = llm_mlx_backend_create(NULL, &err);     one loaded model and its chat session
+//     llm_backend_load(backend, &spec, NULL, NULL, &err);            a directory as MLX tools write it
+//     llm_stream *answer = llm_backend_generate(backend, "Hello!", NULL, &err);
+//     while (llm_stream_next(answer, LLM_FOREVER, &chunk, &err) == LLM_OK) ...
+//
+// Conventions
+//   Ownership  Every pointer given to a function is borrowed for that call only; what it needs later it copies.
+//              `create`/`generate`/... return an owned object with a `free` of its own; free(NULL) does nothing.
+//              Strings returned by functions with `_copy` in their name are freed with llm_free.
+//   Options    are structs whose first member is `size`; an `_init` function sets it and the defaults. NULL where
+//              options are expected means the defaults. A value outside its range is LLM_INVALID_ARGUMENT.
+//   Text       is UTF-8; other bytes in a prompt or message are LLM_INVALID_ARGUMENT.
+//   Errors     are returned as llm_status; the `llm_error *err` that stands last receives code, text and amounts. It
+//              may be NULL. A function that returns a pointer returns NULL on an error.
+//   Threads    Every function may be called from any thread. One stream is read by one thread at a time. Nothing
+//              blocks but loading, unloading, scoring, llm_stream_next with a timeout, and freeing something that
+//              runs. An object is freed once, when no other call on it is running. Callbacks of the library may
+//              cancel, and ask the backend for its state, but not wait for it: it waits for them.
+//   Manners    The library never prints, exits, aborts or touches signals. Messages go to llm_set_log's callback.
 #ifndef LLMLOCAL_H
 #define LLMLOCAL_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdbool.h>
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -13,6 +35,10 @@ extern "C" {
 #define LLM_API
 #endif
 
+#define LLM_VERSION "0.1.0"
+
+// ---- Errors ----------------------------------------------------------------------------------------------------
+
 typedef enum llm_status {
     LLM_OK = 0,
     LLM_END,                  // a stream: after its last chunk
@@ -22,7 +48,7 @@ typedef enum llm_status {
     LLM_IO_ERROR,             // a file could not be read or written
     LLM_DOWNLOAD_FAILED,
     LLM_LOAD_FAILED,          // a model's files are damaged or contradict each other
-    LLM_INSUFFICIENT_MEMORY,  // `required` and `available` say how much
+    LLM_INSUFFICIENT_MEMORY,  // `required` and `available` bytes
     LLM_INSUFFICIENT_STORAGE, // likewise
     LLM_MODEL_NOT_LOADED,
     LLM_LOAD_IN_PROGRESS,
@@ -30,19 +56,342 @@ typedef enum llm_status {
     LLM_ADAPTER_MERGE_FAILED,
     LLM_UNSUPPORTED_FORMAT,   // a model family, feature or file format that this build does not know
     LLM_CONTEXT_EXCEEDED,     // `required` tokens against `available`
-    LLM_BUSY,
-    LLM_TEMPLATE_ERROR,       // a chat template is wrong, or refused its input (raise_exception)
+    LLM_BUSY,                 // another answer runs, and the caller asked not to wait
+    LLM_TEMPLATE_ERROR,       // a chat template is wrong, or refused its input
     LLM_INTERNAL_ERROR
 } llm_status;
 
-// What went wrong, for a person. Filled by the call that returned the code; `message` is never empty then.
+// What went wrong, for a person. `message` is never empty when a call has failed.
 typedef struct llm_error {
     llm_status code;
     uint64_t required, available; // bytes or tokens where the code speaks of them, else 0
     char message[500];
 } llm_error;
 
-LLM_API const char *llm_status_name(llm_status status);
+LLM_API const char *llm_status_name(llm_status status); // "load failed"; valid for ever
+LLM_API const char *llm_version(void);
+LLM_API void llm_free(void *copy); // for what `_copy` functions returned
+LLM_API char *llm_string_copy(const char *text); // an owned copy for callbacks that return one
+
+// Where messages go that are not errors; NULL (the default): nowhere. level: 0 debug, 1 information, 2 warning.
+typedef void (*llm_log_function)(void *user, int level, const char *message);
+LLM_API void llm_set_log(llm_log_function function, void *user);
+
+// ---- What to load ----------------------------------------------------------------------------------------------
+
+typedef enum llm_adapter_kind { LLM_ADAPTER_NONE, LLM_ADAPTER_DIRECTORY, LLM_ADAPTER_HUB, LLM_ADAPTER_GITHUB } llm_adapter_kind;
+
+// A LoRA adapter to put on the base model.
+typedef struct llm_adapter {
+    llm_adapter_kind kind;
+    const char *source;     // directory, Hugging Face id, or GitHub "owner/repository"
+    const char *tag;        // GitHub: the release
+    const char *asset;      // GitHub: the file of the release
+} llm_adapter;
+
+// A value type: compared and hashed by content, where NULL is the same as what it stands for. Pointers are borrowed
+// from the caller.
+typedef struct llm_model_spec {
+    size_t size;
+    const char *id;             // the name the application knows it by; NULL: `base`
+    const char *base;           // a directory (a path with '/' at its start, "./" or "../", or that exists), a preset, or a Hugging Face id
+    const char *revision;       // of a Hugging Face repository; NULL: "main"
+    llm_adapter adapter;
+    int context_length;         // tokens; 0: what the model was made for
+    const char *display_name, *description; // NULL: none
+    uint64_t estimated_memory;  // bytes; 0: unknown
+} llm_model_spec;
+
+typedef enum llm_size_tier { LLM_TIER_UNKNOWN, LLM_TIER_TINY, LLM_TIER_SMALL, LLM_TIER_MEDIUM, LLM_TIER_LARGE, LLM_TIER_EXTRA_LARGE } llm_size_tier;
+
+LLM_API void llm_model_spec_init(llm_model_spec *spec, const char *name); // borrows name
+LLM_API bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b);
+LLM_API uint64_t llm_model_spec_hash(const llm_model_spec *spec);
+LLM_API llm_model_spec *llm_model_spec_copy(const llm_model_spec *spec); // one block, llm_free; NULL without memory
+LLM_API char *llm_model_spec_json_copy(const llm_model_spec *spec);
+LLM_API llm_model_spec *llm_model_spec_from_json_copy(const char *json, llm_error *err); // unknown members are ignored
+// By estimated_memory: tiny < 1 GiB <= small < 3 <= medium < 8 <= large < 20 <= extra large.
+LLM_API llm_size_tier llm_model_spec_tier(const llm_model_spec *spec);
+
+// ---- How to generate -------------------------------------------------------------------------------------------
+
+typedef struct llm_logit_bias {
+    int32_t token;
+    float bias; // added to the token's logit; -INFINITY forbids the token
+} llm_logit_bias;
+
+typedef struct llm_tool {
+    const char *name, *description;
+    const char *parameters; // JSON schema as text; NULL: no parameters
+} llm_tool;
+
+// Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled.
+typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arguments_json, llm_error *err);
+
+typedef struct llm_generation_config {
+    size_t size;
+    int max_tokens;            // 1024; at least 1
+    float temperature;         // 0.7; 0: greedy; at most 100
+    float top_p;               // 0.9; 1: off; above 0
+    int top_k;                 // 0: off
+    float min_p;               // 0: off; keep tokens with at least this share of the best one's probability
+    float repetition_penalty;  // 1: off; divides positive and multiplies negative logits of tokens seen lately; 0 < x <= 100
+    float presence_penalty, frequency_penalty; // 0: off; subtracted once, and once for each time seen; -100 to 100
+    int penalty_window;        // 64: how many of the latest tokens the penalties look at; at least 1
+    uint64_t seed;             // 0: a fresh one each time; else the same answer every time
+    const char *const *stop;   // strings that end the answer; they are not part of it; at most 256
+    int num_stop;
+    const llm_logit_bias *logit_bias;
+    int num_logit_bias;
+    int logprobs;              // 0: none; N, at most 1000: each token's log-probability and those of the N - 1 likeliest others, as chunks
+    bool ignore_end;           // go on after the model's end token (benchmarks)
+    bool no_wait;              // LLM_BUSY instead of waiting for the answer that runs
+    const llm_tool *tools;
+    int num_tools;
+    llm_tool_dispatch dispatch; // NULL: tool calls end the answer and are the caller's to run
+    void *dispatch_user;
+    const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
+} llm_generation_config;
+
+LLM_API void llm_generation_config_init(llm_generation_config *config);
+
+typedef struct llm_message {
+    const char *role;          // "system", "user", "assistant", "tool"
+    const char *content;
+    const char *reasoning;     // NULL: none
+    const char *tool_calls_json; // an assistant's calls, a JSON array; NULL: none
+    const char *tool_call_id, *name; // of a tool's result; NULL: none
+} llm_message;
+
+// ---- A running answer ------------------------------------------------------------------------------------------
+
+typedef enum llm_chunk_kind { LLM_CHUNK_TEXT, LLM_CHUNK_REASONING, LLM_CHUNK_TOOL_CALL, LLM_CHUNK_LOGPROBS, LLM_CHUNK_INFO } llm_chunk_kind;
+
+typedef enum llm_finish_reason { LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL } llm_finish_reason;
+LLM_API const char *llm_finish_reason_name(llm_finish_reason reason); // "stop", "length", "cancelled", "tool_call"
+
+typedef struct llm_stats {
+    int prompt_tokens;         // all of the rendered prompt
+    int cached_prompt_tokens;  // of these, already in the KV cache
+    int generated_tokens;      // the end token not counted
+    double load_seconds;       // of the model, when this request loaded it; else 0
+    double prefill_seconds, decode_seconds;
+    double first_token_seconds; // from the request (waiting for others included) to the first chunk
+} llm_stats;
+
+typedef struct llm_token_logprob {
+    int32_t token;
+    float logprob; // natural logarithm
+} llm_token_logprob;
+
+// Pointers are valid until the next call on the stream.
+typedef struct llm_chunk {
+    llm_chunk_kind kind;
+    const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, JSON
+    size_t length;
+    const char *tool_call_id, *tool_name; // TOOL_CALL
+    const char *tool_error;    // TOOL_CALL: NULL, or why the call was rejected
+    const llm_token_logprob *logprobs;    // LOGPROBS: first the token that was chosen, then the likeliest ones
+    int num_logprobs;
+    llm_finish_reason finish_reason; // INFO
+    llm_stats stats;                 // INFO
+    const int32_t *tokens;           // INFO: the ids of the answer, `num_tokens` of them
+    int num_tokens;
+} llm_chunk;
+
+typedef struct llm_stream llm_stream;
+#define LLM_FOREVER (-1)
+
+// LLM_OK with a chunk; LLM_TIMEOUT after `timeout_ms` (0 does not wait); LLM_END after the last chunk; LLM_CANCELLED
+// after the last chunk of a cancelled answer; or the error that the answer ended with. Each of the last three comes
+// again with every further call. An answer that ended or was cancelled has exactly one info chunk, the last of all;
+// one that failed has none. Text that waits for a slow reader is put together, so chunks say nothing about tokens.
+LLM_API llm_status llm_stream_next(llm_stream *stream, int timeout_ms, llm_chunk *chunk, llm_error *err);
+LLM_API void llm_stream_cancel(llm_stream *stream); // any thread; the answer ends within a token or a prefill step
+LLM_API int llm_stream_fd(llm_stream *stream);      // readable while llm_stream_next(stream, 0, ...) has something; the stream's own; -1: no descriptor to be had
+LLM_API void llm_stream_free(llm_stream *stream);   // cancels and waits if it still runs
+
+// Calls on_chunk for each chunk until the end; a non-zero return cancels, and is the last call. Returns LLM_OK at the
+// end, LLM_CANCELLED, or the error.
+typedef int (*llm_chunk_function)(void *user, const llm_chunk *chunk);
+LLM_API llm_status llm_stream_consume(llm_stream *stream, llm_chunk_function on_chunk, void *user, llm_error *err);
+
+// ---- Backends --------------------------------------------------------------------------------------------------
+
+typedef struct llm_backend llm_backend;
+
+// fraction in [0, 1]; return non-zero to stop the load, which then ends with LLM_CANCELLED. Any thread, one at a time.
+typedef int (*llm_progress_function)(void *user, const char *what, double fraction);
+
+typedef struct llm_memory {
+    uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
+    uint64_t resident_bytes, peak_resident_bytes; // of the process
+} llm_memory;
+
+// The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load
+// that fails leaves no model; a spec that is no spec (LLM_INVALID_ARGUMENT) leaves the old one.
+LLM_API llm_status llm_backend_load(llm_backend *backend, const llm_model_spec *spec, llm_progress_function progress,
+                                    void *user, llm_error *err);
+// Cancels the answer that runs and those that wait for it, waits for them, and frees the model. A load that runs is
+// stopped and ends with LLM_CANCELLED.
+LLM_API void llm_backend_unload(llm_backend *backend);
+LLM_API bool llm_backend_is_loaded(llm_backend *backend);
+LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); // NULL: none
+
+// Requests return at once with a stream. They run one after another in the order in which they were made (with
+// config.no_wait: LLM_BUSY instead of waiting). An answer that nobody reads holds up the others after a megabyte.
+// Without a model, and during a load: LLM_MODEL_NOT_LOADED.
+
+// Continues the session: the prompt is the next user message, the answer joins the transcript.
+LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone.
+LLM_API llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
+                                                  const llm_generation_config *config, llm_error *err);
+// Continues plain text, no template: special tokens are added as the tokenizer does. Leaves the session alone.
+LLM_API llm_stream *llm_backend_complete(llm_backend *backend, const char *text, const llm_generation_config *config, llm_error *err);
+// Continues tokens.
+LLM_API llm_stream *llm_backend_complete_tokens(llm_backend *backend, const int32_t *tokens, int num_tokens,
+                                                const llm_generation_config *config, llm_error *err);
+
+// Of the session; requests made from now on see it. It stays when models come and go. NULL: none.
+LLM_API llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err);
+LLM_API char *llm_backend_system_prompt_copy(llm_backend *backend); // NULL: none
+// Forgets the transcript, keeps the system prompt. Requests made before it still have their session.
+LLM_API llm_status llm_backend_reset(llm_backend *backend, llm_error *err);
+LLM_API void llm_backend_cancel(llm_backend *backend); // the answer (or scoring) that runs or is next to run, if any
+LLM_API llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err);
+
+// Scores tokens: for each position `on_position` receives the token, the log-probability of the token that follows
+// (NAN at the last), and the `num_top` likeliest next tokens. Non-zero stops with LLM_CANCELLED. Blocks; waits for the
+// answers that were asked for before.
+typedef int (*llm_score_function)(void *user, int position, int32_t token, double next_logprob,
+                                  const llm_token_logprob *top, int num_top);
+LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
+                                     llm_score_function on_position, void *user, llm_error *err);
+
+LLM_API void llm_backend_free(llm_backend *backend); // unloads first; streams of it end with LLM_CANCELLED
+
+// ---- The MLX backend -------------------------------------------------------------------------------------------
+
+typedef enum llm_precision { LLM_PRECISION_FAST, LLM_PRECISION_EXACT } llm_precision;
+
+typedef struct llm_mlx_options {
+    size_t size;
+    const char *engine;       // "cpu", or NULL / "auto": the best one on this machine
+    int num_threads;          // 0: as many as the processor and the cgroup allow
+    llm_precision precision;  // FAST: integer activations; EXACT: float32 throughout
+    uint64_t gpu_cache_limit; // bytes, 20 MiB: freed memory an engine may keep
+} llm_mlx_options;
+
+LLM_API void llm_mlx_options_init(llm_mlx_options *options);
+LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
+
+typedef struct llm_engine_info {
+    char name[32], device[128], isa[32], version[32];
+    bool available;
+    char reason[200]; // why it is not available
+    int num_threads;
+    uint64_t memory_bytes; // that the device has
+} llm_engine_info;
+LLM_API int llm_engines(llm_engine_info *engines, int capacity); // returns how many there are
+LLM_API llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info *info, llm_error *err);
+
+// Bytes a second that `num_threads` (0: all) read from memory right now.
+LLM_API double llm_measure_read_bandwidth(int num_threads);
+
+// ---- One's own backend -----------------------------------------------------------------------------------------
+
+#define LLM_BACKEND_API 1
+
+typedef struct llm_stream_writer llm_stream_writer;
+
+typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS } llm_request_kind;
+
+typedef struct llm_request {
+    llm_request_kind kind;
+    const char *text;               // PROMPT, TEXT
+    const llm_message *messages;    // MESSAGES
+    int num_messages;
+    const int32_t *tokens;          // TOKENS
+    int num_tokens;
+    const llm_generation_config *config; // never NULL, always checked
+    const char *system_prompt;      // PROMPT: the session's when the request was made; NULL: none
+} llm_request;
+
+// What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
+// is what llm_backend_create was given. The library calls one slot at a time, except cancel, memory and engine_info,
+// and unload, generate, set_system_prompt, reset, memory and score only while a model is loaded. `err` is never NULL.
+typedef struct llm_backend_methods {
+    int api_version;  // LLM_BACKEND_API
+    const char *name;
+    // `progress` is never NULL; when it returns non-zero, stop and return LLM_CANCELLED. Leaves nothing loaded on an error,
+    // and a session without a transcript and a system prompt otherwise.
+    llm_status (*load)(void *state, const llm_model_spec *spec, llm_progress_function progress, void *user, llm_error *err);
+    void (*unload)(void *state);
+    // Runs on a thread of the library's: writes the answer, returns LLM_OK or the error that ends the stream. A writer
+    // function that returns anything but LLM_OK means: stop now and return that. The info chunk is written last, also
+    // by a cancelled answer; where it is missing, the library makes one without numbers.
+    llm_status (*generate)(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err);
+    void (*destroy)(void *state);                                                    // nothing
+    // Called when the text has changed, before the next PROMPT at the latest. Default: `system_prompt` of requests says it.
+    llm_status (*set_system_prompt)(void *state, const char *text, llm_error *err);
+    llm_status (*reset)(void *state, llm_error *err);                                // nothing
+    void (*cancel)(void *state);              // nothing: the writer's functions say so; any thread, around generate
+    // At once, at any time while a model is loaded. The process's figures are the library's.
+    llm_status (*memory)(void *state, llm_memory *memory, llm_error *err);           // the process's figures only
+    llm_status (*score)(void *state, const int32_t *tokens, int num_tokens, int num_top, llm_score_function on_position,
+                        void *user, llm_error *err);                                 // LLM_UNSUPPORTED_FORMAT
+    // At once, at any time but during load and unload.
+    llm_status (*engine_info)(void *state, llm_engine_info *info, llm_error *err);   // LLM_UNSUPPORTED_FORMAT
+} llm_backend_methods;
+
+// Borrows `methods` for as long as the backend lives, and takes `state`: llm_backend_free calls destroy. On an error
+// the state stays the caller's.
+LLM_API llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err);
+
+// Each blocks while the reader is slow and returns LLM_CANCELLED when the answer is to stop (or LLM_OUT_OF_MEMORY, or
+// LLM_INTERNAL_ERROR for text that is not UTF-8, which then end the stream).
+LLM_API llm_status llm_writer_text(llm_stream_writer *writer, const char *text, size_t length);
+LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk); // any kind; copied
+LLM_API bool llm_writer_cancelled(llm_stream_writer *writer);
+
+// A backend for tests of applications: answers "echo: <last user text>" word by word, without a model. Any spec loads.
+// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens and stop.
+LLM_API llm_backend *llm_mock_backend_create(llm_error *err);
+
+// ---- A model's text side, without its weights ------------------------------------------------------------------
+
+typedef struct llm_tokenizer llm_tokenizer; // immutable; any thread
+
+LLM_API llm_tokenizer *llm_tokenizer_create(const llm_model_spec *spec, llm_error *err);
+LLM_API void llm_tokenizer_free(llm_tokenizer *tokenizer);
+// *tokens is an owned copy (llm_free) of *num_tokens ids.
+LLM_API llm_status llm_tokenizer_encode_copy(const llm_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
+                                             int32_t **tokens, int *num_tokens, llm_error *err);
+LLM_API char *llm_tokenizer_decode_copy(const llm_tokenizer *tokenizer, const int32_t *tokens, int num_tokens,
+                                        bool skip_special, llm_error *err);
+// Renders the chat template. `json` is an object: messages, tools, add_generation_prompt (default true), and whatever else the
+// template reads.
+LLM_API char *llm_tokenizer_render_copy(const llm_tokenizer *tokenizer, const char *json, llm_error *err);
+
+// ---- Models on disk --------------------------------------------------------------------------------------------
+
+// What is known of a model from its headers, as a JSON object.
+LLM_API char *llm_model_info_json_copy(const llm_model_spec *spec, llm_error *err);
+
+typedef struct llm_convert_options {
+    size_t size;
+    int bits;       // 0: keep what is there (lossless where the format allows); else 2, 3, 4, 5, 6, 8
+    int group_size; // 0: 64; else 32, 64, 128
+    llm_progress_function progress;
+    void *user;
+    llm_log_function report; // receives a line for each thing worth knowing (what was requantised, …)
+} llm_convert_options;
+LLM_API void llm_convert_options_init(llm_convert_options *options);
+
+// Makes an MLX directory from a GGUF file or an unquantised Hugging Face directory. The destination must not
+// exist or be empty; a failed conversion leaves nothing behind.
+LLM_API llm_status llm_convert(const char *source, const char *destination, const llm_convert_options *options, llm_error *err);
 
 #ifdef __cplusplus
 }

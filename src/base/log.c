@@ -4,10 +4,10 @@
 #include <stdio.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static log_function current;
+static llm_log_function current;
 static void *current_user;
 
-void log_set(log_function function, void *user)
+void llm_set_log(llm_log_function function, void *user)
 {
     pthread_mutex_lock(&lock);
     current = function;
@@ -20,7 +20,7 @@ void log_message(log_level level, const char *format, ...)
     char text[1000];
     va_list args;
     pthread_mutex_lock(&lock);
-    log_function function = current;
+    llm_log_function function = current;
     void *user = current_user;
     pthread_mutex_unlock(&lock);
     if (!function) return;

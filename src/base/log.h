@@ -4,9 +4,8 @@
 #include "base/error.h"
 
 typedef enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING } log_level;
-typedef void (*log_function)(void *user, int level, const char *message);
 
-void log_set(log_function function, void *user);
+// The callback is set by the public llm_set_log.
 void log_message(log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

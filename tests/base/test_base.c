@@ -212,9 +212,9 @@ static void test_log_and_processor(void **state)
     int count = 0;
     char name[100];
     log_message(LOG_INFO, "nobody hears this");
-    log_set(count_messages, &count);
+    llm_set_log(count_messages, &count);
     log_message(LOG_WARNING, "number %d", 7);
-    log_set(NULL, NULL);
+    llm_set_log(NULL, NULL);
     assert_int_equal(count, 1);
     assert_true(cpu_count() >= 1);
     cpu_model_name(name, sizeof name);

@@ -1,0 +1,215 @@
+// The CPU engine behind the engine interface: options, sequences, memory figures.
+#include "engine/cpu/cpu_engine.h"
+#include "base/cpu.h"
+#include "base/mem.h"
+#include <stdio.h>
+#include <string.h>
+
+static void cpu_close(void *state)
+{
+    cpu_engine *engine = state;
+    if (!engine) return;
+    thread_pool_free(engine->pool);
+    mem_free(engine);
+}
+
+static llm_status cpu_open(const engine_options *options, void **state, llm_error *err)
+{
+    cpu_engine *engine = mem_alloc_zero(1, sizeof *engine);
+    if (!engine) return error_no_memory(err, "the CPU engine");
+    int allowed = cpu_count(), threads = options->num_threads > 0 ? options->num_threads : allowed;
+    if (threads > allowed) threads = allowed; // more threads than processors only wait for each other
+    engine->kernels = kernels_select();
+    engine->precision = options->precision;
+    cpu_model_name(engine->device, sizeof engine->device);
+    engine->kv_type = options->precision == PRECISION_EXACT ? DTYPE_F32 : DTYPE_F16;
+    llm_status status = LLM_OK;
+    if (options->kv_bits == 16) engine->kv_type = DTYPE_F16;
+    else if (options->kv_bits == 32) engine->kv_type = DTYPE_F32;
+    else if (options->kv_bits != 0)
+        status = error_set(err, LLM_INVALID_ARGUMENT, "the CPU engine has no KV cache of %d bits: 16 or 32", options->kv_bits);
+    if (status == LLM_OK) status = thread_pool_create(threads, &engine->pool, err);
+    if (status != LLM_OK) {
+        cpu_close(engine);
+        return status;
+    }
+    *state = engine;
+    return LLM_OK;
+}
+
+static void cpu_info(void *state, engine_info *info)
+{
+    const cpu_engine *engine = state;
+    *info = (engine_info){.name = "cpu", .device = engine->device, .isa = engine->kernels->isa, .version = LLM_VERSION,
+                          .num_threads = thread_pool_size(engine->pool)};
+}
+
+// model_desc_check has been passed; this engine executes everything that a description can say.
+static llm_status cpu_supports(void *state, const model_desc *desc, llm_error *err)
+{
+    (void)state, (void)desc, (void)err;
+    return LLM_OK;
+}
+
+static llm_status cpu_load(void *state, const model_desc *desc, const engine_weights *weights, engine_progress progress,
+                           void *user, void **model, llm_error *err)
+{
+    cpu_model *loaded;
+    llm_status status = cpu_model_load(state, desc, weights, progress, user, &loaded, err);
+    *model = loaded;
+    return status;
+}
+
+static void cpu_free_model(void *model) { cpu_model_free(model); }
+
+static void cpu_memory(void *model, engine_memory *memory)
+{
+    const cpu_model *m = model;
+    *memory = (engine_memory){.weights_bytes = m->weights_bytes, .kv_bytes = m->kv_bytes,
+                              .work_bytes = m->work.bytes + m->work.partial_capacity * sizeof(float)};
+    memory->peak_bytes = memory->weights_bytes + memory->kv_bytes + memory->work_bytes;
+}
+
+static llm_status cpu_seq_create(void *model, void **out, llm_error *err)
+{
+    cpu_seq *seq = mem_alloc_zero(1, sizeof *seq);
+    if (!seq) return error_no_memory(err, "a sequence");
+    seq->model = model;
+    llm_status status = kv_cache_create(&seq->cache, &seq->model->kv, &seq->model->kv_bytes, err);
+    if (status != LLM_OK) mem_free(seq);
+    else *out = seq;
+    return status;
+}
+
+static void cpu_seq_free(void *state)
+{
+    cpu_seq *seq = state;
+    kv_cache_free(&seq->cache);
+    mem_free(seq);
+}
+
+static int cpu_seq_length(void *seq) { return ((cpu_seq *)seq)->cache.length; }
+
+static llm_status cpu_seq_trim(void *state, int length, llm_error *err)
+{
+    cpu_seq *seq = state;
+    if (!kv_cache_can_trim(&seq->cache, length))
+        return error_set(err, LLM_INVALID_ARGUMENT, "cannot trim a sequence of %d tokens to %d: a windowed layer no longer holds what came before",
+                         seq->cache.length, length);
+    kv_cache_trim(&seq->cache, length);
+    return LLM_OK;
+}
+
+static llm_status cpu_seq_fork(void *state, void **out, llm_error *err)
+{
+    cpu_seq *seq = state, *copy = mem_alloc_zero(1, sizeof *copy);
+    if (!copy) return error_no_memory(err, "a sequence");
+    copy->model = seq->model;
+    llm_status status = kv_cache_fork(&seq->cache, &copy->cache, err);
+    if (status != LLM_OK) mem_free(copy);
+    else *out = copy;
+    return status;
+}
+
+// Describes one layer's keys or values; allocates them.
+static llm_status state_array(const cpu_seq *seq, int layer, const char *what, engine_state_array *array, llm_error *err)
+{
+    const kv_layer *where = &seq->cache.layout->layers[layer];
+    int first = kv_cache_first_position(&seq->cache, layer);
+    *array = (engine_state_array){.type = seq->cache.layout->type, .first_position = first,
+                                  .shape = {seq->cache.length - first, where->num_kv_heads, where->head_dim}};
+    snprintf(array->name, sizeof array->name, "layers.%d.%s", layer, what);
+    size_t row = (size_t)where->num_kv_heads * (size_t)where->head_dim * dtype_size(array->type);
+    array->data = mem_alloc_zero((size_t)array->shape[0], row);
+    return array->data ? LLM_OK : error_no_memory(err, "a saved sequence");
+}
+
+static llm_status cpu_seq_save(void *state, engine_state_function sink, void *user, llm_error *err)
+{
+    const cpu_seq *seq = state;
+    llm_status status = LLM_OK;
+    for (int layer = 0; status == LLM_OK && layer < seq->cache.layout->num_layers; layer++) {
+        engine_state_array keys = {0}, values = {0};
+        status = state_array(seq, layer, "keys", &keys, err);
+        if (status == LLM_OK) status = state_array(seq, layer, "values", &values, err);
+        if (status == LLM_OK) {
+            kv_cache_read(&seq->cache, layer, keys.data, values.data);
+            status = sink(user, &keys, err);
+        }
+        if (status == LLM_OK) status = sink(user, &values, err);
+        mem_free(keys.data);
+        mem_free(values.data);
+    }
+    return status;
+}
+
+// One layer: asks for keys and values, checks that they reach back as far as the layer's window does.
+static llm_status restore_layer(cpu_seq *seq, int layer, int length, engine_state_function source, void *user, llm_error *err)
+{
+    engine_state_array keys = {0}, values = {0};
+    int window = seq->model->desc.blocks[layer].attention.window;
+    int first_needed = window && length - window + 1 > 0 ? length - window + 1 : 0;
+    llm_status status = state_array(seq, layer, "keys", &keys, err);
+    if (status == LLM_OK) status = state_array(seq, layer, "values", &values, err);
+    if (status == LLM_OK) status = source(user, &keys, err);
+    if (status == LLM_OK) status = source(user, &values, err);
+    if (status == LLM_OK && (keys.first_position != values.first_position || keys.first_position < 0 ||
+                             keys.first_position > first_needed))
+        status = error_set(err, LLM_LOAD_FAILED, "a saved sequence does not hold what layer %d needs", layer);
+    if (status == LLM_OK)
+        kv_cache_write(&seq->cache, layer, (int)keys.first_position, length - (int)keys.first_position, keys.data, values.data);
+    mem_free(keys.data);
+    mem_free(values.data);
+    return status;
+}
+
+static llm_status cpu_seq_restore(void *state, int length, engine_state_function source, void *user, llm_error *err)
+{
+    cpu_seq *seq = state;
+    if (seq->cache.length != 0) return error_set(err, LLM_INVALID_ARGUMENT, "only an empty sequence can be restored");
+    if (length < 0 || length > seq->model->desc.context_length)
+        return error_set(err, LLM_LOAD_FAILED, "a saved sequence of %d tokens does not fit this model", length);
+    llm_status status = kv_cache_reserve(&seq->cache, length, err);
+    if (status != LLM_OK) return status;
+    kv_cache_advance(&seq->cache, length);
+    for (int layer = 0; status == LLM_OK && layer < seq->cache.layout->num_layers; layer++)
+        status = restore_layer(seq, layer, length, source, user, err);
+    if (status != LLM_OK) kv_cache_trim(&seq->cache, 0);
+    else kv_cache_drop_unseen(&seq->cache);
+    return status;
+}
+
+static llm_status cpu_forward_batch(void *model, const engine_batch_item *items, void *const *seqs, int num_items,
+                                    float *logits, llm_error *err)
+{
+    return cpu_forward(model, items, (cpu_seq *const *)seqs, num_items, logits, err);
+}
+
+static void cpu_interrupt(void *model, bool on) { atomic_store(&((cpu_model *)model)->interrupted, on); }
+
+// Freed blocks go back to the system at once: there is no cache to limit or clear.
+static void cpu_set_cache_limit(void *state, uint64_t bytes) { (void)state, (void)bytes; }
+static void cpu_clear_cache(void *state) { (void)state; }
+
+const engine_methods cpu_engine_methods = {
+    .api_version = ENGINE_API_VERSION,
+    .name = "cpu",
+    .open = cpu_open,
+    .close = cpu_close,
+    .info = cpu_info,
+    .supports = cpu_supports,
+    .model_load = cpu_load,
+    .model_free = cpu_free_model,
+    .model_memory = cpu_memory,
+    .seq_create = cpu_seq_create,
+    .seq_free = cpu_seq_free,
+    .seq_length = cpu_seq_length,
+    .seq_trim = cpu_seq_trim,
+    .seq_fork = cpu_seq_fork,
+    .seq_save = cpu_seq_save,
+    .seq_restore = cpu_seq_restore,
+    .forward = cpu_forward_batch,
+    .interrupt = cpu_interrupt,
+    .set_cache_limit = cpu_set_cache_limit,
+    .clear_cache = cpu_clear_cache,
+};

@@ -1,0 +1,106 @@
+// Inside the CPU engine: the loaded model, the buffers of a forward pass, and what its files share.
+#ifndef ENGINE_CPU_CPU_ENGINE_H
+#define ENGINE_CPU_CPU_ENGINE_H
+#include "engine/cpu/kernels/kernels.h"
+#include "engine/cpu/kv.h"
+#include "engine/cpu/pool.h"
+#include "engine/engine.h"
+
+extern const engine_methods cpu_engine_methods;
+
+// Tokens that go through the layers together: more amortise the unpacking of weights, fewer fit the caches.
+enum { MAX_CHUNK_ROWS = 256 };
+// Rows whose logits are computed together when they need a buffer of their own.
+enum { LOGIT_ROWS = 16 };
+
+typedef struct cpu_engine {
+    const kernels *kernels;
+    thread_pool *pool;
+    engine_precision precision;
+    dtype kv_type;
+    char device[128];
+} cpu_engine;
+
+typedef struct cpu_linear {
+    packed_matrix matrix;
+    float *bias; // [rows] or NULL
+} cpu_linear;
+
+typedef struct cpu_norm {
+    norm_kind kind;
+    int size;
+    float eps;
+    float *weight; // the description's offset is added in; NULL: ones
+    float *bias;
+} cpu_norm;
+
+typedef struct cpu_block {
+    cpu_norm pre_attention, post_attention, pre_ffn, post_ffn, q_norm, k_norm;
+    cpu_linear q, k, v, o, gate, up, down;
+} cpu_block;
+
+// Activations that linears read: float32, and as integers for each group size that some weight wants.
+typedef struct activations {
+    float *values;          // [rows][stride]
+    size_t stride;
+    quantized_rows by_32, by_64, by_128; // `hi` NULL: no weight of this model has such groups
+} activations;
+
+// Buffers for MAX_CHUNK_ROWS rows. Row strides are multiples of 16 floats.
+typedef struct work_buffers {
+    float *hidden;          // [rows][hidden]: the residual stream
+    float *result;          // [rows][hidden]: what a block adds to it
+    float *q, *k, *v;       // [rows][heads * head_dim]
+    float *gate, *up;       // [rows][ffn size]
+    activations input;      // [rows][widest input of a linear]
+    size_t hidden_stride, q_stride, kv_stride, ffn_stride;
+    float *cosine, *sine;   // [ropes][rows][max rope dims / 2]
+    size_t rope_stride;     // floats of one row
+    float *logits;          // [LOGIT_ROWS][padded vocabulary], when the vocabulary is no multiple of a tile
+    uint8_t *attention;     // [threads][attention_scratch_bytes]
+    float *partial;         // results of attention segments: see attention.c
+    size_t partial_capacity; // floats
+    size_t bytes;           // of all of these
+} work_buffers;
+
+typedef struct cpu_model {
+    cpu_engine *engine;
+    model_desc desc;        // a deep copy of what the forward pass reads; owned
+    kv_layout kv;
+    packed_matrix embedding;
+    cpu_block *blocks;
+    cpu_norm final_norm;
+    cpu_linear head;        // matrix.data is NULL when tied: the embedding serves
+    work_buffers work;
+    uint64_t weights_bytes;
+    _Atomic uint64_t kv_bytes;
+    atomic_bool interrupted;
+} cpu_model;
+
+typedef struct cpu_seq {
+    cpu_model *model;
+    kv_cache cache;
+} cpu_seq;
+
+// ---- load.c
+llm_status cpu_model_load(cpu_engine *engine, const model_desc *desc, const engine_weights *weights,
+                          engine_progress progress, void *user, cpu_model **out, llm_error *err);
+void cpu_model_free(cpu_model *model);
+
+// ---- forward.c
+llm_status cpu_forward(cpu_model *model, const engine_batch_item *items, cpu_seq *const *seqs, int num_items, float *logits,
+                       llm_error *err);
+
+// ---- attention.c
+// Rows of a chunk that belong to one sequence and follow each other: `rows` rows from row `row`, at positions
+// [position, position + rows).
+typedef struct chunk_span {
+    cpu_seq *seq;
+    int row, rows, position;
+} chunk_span;
+
+size_t attention_scratch_bytes(const model_desc *desc);
+// Reads work.q (scaled, turned) and the KV cache; writes work.input.values [rows][heads * head_dim].
+llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, llm_error *err);
+
+#endif

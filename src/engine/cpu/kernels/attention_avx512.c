@@ -1,0 +1,5 @@
+// The attention kernels for AVX-512.
+#if defined(__x86_64__)
+#include "engine/cpu/kernels/simd_avx512.h"
+#include "engine/cpu/kernels/attention_impl.h"
+#endif

@@ -1,0 +1,70 @@
+// The table of compute kernels. One file per instruction set fills a table; kernels_select picks one at start.
+// Kernels are pure: pointers and sizes in, results out; no allocation, no threads, no globals. Every variant agrees
+// with the plain C one (the oracle) within rounding. Rows of y, and scratch, are 64-byte aligned by the caller
+// where a comment says so; other pointers need no alignment.
+#ifndef ENGINE_CPU_KERNELS_H
+#define ENGINE_CPU_KERNELS_H
+#include "engine/cpu/pack.h"
+
+// Activations as 15-bit integers in two bytes: x[t][i] = scale[t][i / group] * (128 * hi[t][i] + lo[t][i]), with
+// hi in [-127, 127] and lo in [-64, 63]; `sum` is the sum of the group's quantised values times their scale,
+// which the bias term of affine weights needs.
+typedef struct quantized_rows {
+    int num_rows, cols, group_size;
+    int8_t *hi, *lo;    // [num_rows][cols], 64-byte aligned
+    float *scale, *sum; // [num_rows][cols / group_size]
+} quantized_rows;
+
+enum { KV_PAGE_TOKENS = 64 };
+
+// Attention of `num_queries` query rows (the heads of one kv head, for one or several tokens) over one page of
+// keys and values, by online softmax: max, sum and out go from page to page. Start: max = -INFINITY, sum = 0,
+// out = 0. The result after the last page is out / sum.
+typedef struct attention_page_args {
+    const float *queries;     // [num_queries][head_dim], already times the attention scale
+    int num_queries, head_dim;
+    dtype kv_type;            // DTYPE_F16 or DTYPE_F32
+    const void *keys;         // [head_dim][KV_PAGE_TOKENS]: transposed, a token is a column
+    const void *values;       // [KV_PAGE_TOKENS][head_dim]
+    const int *begin, *end;   // [num_queries]: the query sees slots [begin, end) of the page; empty if begin >= end
+    float softcap;            // 0: none; applied to the scores before the softmax
+    float *max, *sum;         // [num_queries]
+    float *out;               // [num_queries][head_dim]
+    float *scores;            // scratch [num_queries][KV_PAGE_TOKENS], 64-byte aligned
+} attention_page_args;
+
+typedef struct kernels {
+    const char *isa; // "scalar", "avx2", "avx512", "avx512vnni", "neon"
+
+    // Row t of x [num_rows][x_stride] into rows [first, first + num_rows) of `out`.
+    void (*quantize_rows)(const float *x, size_t x_stride, int num_rows, const quantized_rows *out, int first);
+
+    // y[t][16 * tile ...] = W x[t] for tiles [tile_begin, tile_end) and tokens [token_begin, token_end); y row t
+    // starts at y + t * y_stride and has room for num_tiles * 16 floats.
+    void (*matmul_affine)(const packed_matrix *w, int tile_begin, int tile_end, const quantized_rows *x, int token_begin,
+                          int token_end, float *y, size_t y_stride);
+    // The same with float32 activations x [t * x_stride]; affine (exact precision) or dense weights.
+    void (*matmul_float)(const packed_matrix *w, int tile_begin, int tile_end, const float *x, size_t x_stride,
+                         int token_begin, int token_end, float *y, size_t y_stride);
+
+    void (*attention_page)(const attention_page_args *args);
+    // One token's key and value [head_dim] into slot `slot` of a page.
+    void (*kv_store)(const float *key, const float *value, int head_dim, dtype kv_type, int slot, void *keys, void *values);
+
+    void (*rms_norm)(const float *x, const float *weight, int n, float eps, float *y); // y may be x; weight NULL: ones
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, int n, float eps, float *y); // bias may be NULL
+    // Turns one head [head_dim] in place by cos, sin [dims / 2], times scale.
+    void (*rope)(float *head, const float *cosine, const float *sine, int dims, bool traditional, float scale);
+    void (*activate)(activation_kind kind, const float *gate, const float *up, int n, float *y); // y = act(gate) * up; up NULL: act(gate)
+    void (*add_scaled)(float *y, const float *x, float scale, int n); // y += scale * x
+    void (*softcap)(float *x, int n, float scale, float cap);         // x = cap * tanh(x * scale / cap); cap 0: x *= scale
+} kernels;
+
+// The best table for this processor, or the one named by the environment variable LLMLOCAL_ISA if it can run
+// here (an unknown or impossible name is ignored with a log message).
+const kernels *kernels_select(void);
+
+// Every table that can run here, for tests; the first is the plain C one. Returns how many.
+int kernels_available(const kernels **tables, int capacity);
+
+#endif

@@ -1,0 +1,5 @@
+// The vector kernels for AVX2.
+#if defined(__x86_64__)
+#include "engine/cpu/kernels/simd_avx2.h"
+#include "engine/cpu/kernels/vector_impl.h"
+#endif

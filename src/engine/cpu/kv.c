@@ -1,0 +1,234 @@
+// Blocks of keys and values: sharing, dropping, trimming.
+#include "engine/cpu/kv.h"
+#include "base/mem.h"
+#include <string.h>
+
+struct kv_block {
+    atomic_int references;
+    _Alignas(64) uint8_t data[];
+};
+
+// ---- Layout
+
+static int find_group(kv_layout *layout, int window)
+{
+    int group = 0;
+    while (group < layout->num_groups && layout->groups[group].window != window) group++;
+    if (group == layout->num_groups) layout->groups[layout->num_groups++] = (kv_group){.window = window};
+    return group;
+}
+
+llm_status kv_layout_create(kv_layout *layout, const model_desc *desc, dtype type, llm_error *err)
+{
+    *layout = (kv_layout){.type = type, .num_layers = desc->num_blocks};
+    layout->layers = mem_alloc_zero((size_t)desc->num_blocks, sizeof *layout->layers);
+    layout->groups = mem_alloc_zero((size_t)desc->num_blocks, sizeof *layout->groups);
+    if (!layout->layers || !layout->groups) {
+        kv_layout_free(layout);
+        return error_no_memory(err, "the layout of the KV cache");
+    }
+    for (int i = 0; i < desc->num_blocks; i++) {
+        const attention_desc *attention = &desc->blocks[i].attention;
+        kv_layer *layer = &layout->layers[i];
+        layer->group = find_group(layout, attention->window);
+        layer->num_kv_heads = attention->num_kv_heads;
+        layer->head_dim = attention->head_dim;
+        layer->head_bytes = (size_t)2 * KV_PAGE_TOKENS * (size_t)attention->head_dim * dtype_size(type);
+        layer->offset = layout->groups[layer->group].block_bytes;
+        layout->groups[layer->group].block_bytes += layer->head_bytes * (size_t)layer->num_kv_heads;
+    }
+    return LLM_OK;
+}
+
+void kv_layout_free(kv_layout *layout)
+{
+    mem_free(layout->layers);
+    mem_free(layout->groups);
+    *layout = (kv_layout){0};
+}
+
+// ---- Blocks
+
+static kv_block *block_create(const kv_cache *cache, int group)
+{
+    size_t bytes = cache->layout->groups[group].block_bytes;
+    kv_block *block = mem_alloc_aligned(64, sizeof *block + bytes);
+    if (!block) return NULL;
+    // Slots that were never written must not hold signalling garbage: they are masked, not multiplied, but clean.
+    memset(block->data, 0, bytes);
+    atomic_init(&block->references, 1);
+    atomic_fetch_add_explicit(cache->total_bytes, bytes, memory_order_relaxed);
+    return block;
+}
+
+static void block_release(const kv_cache *cache, int group, kv_block *block)
+{
+    if (!block || atomic_fetch_sub(&block->references, 1) != 1) return;
+    atomic_fetch_sub_explicit(cache->total_bytes, cache->layout->groups[group].block_bytes, memory_order_relaxed);
+    mem_free(block);
+}
+
+llm_status kv_cache_create(kv_cache *cache, const kv_layout *layout, _Atomic uint64_t *total_bytes, llm_error *err)
+{
+    *cache = (kv_cache){.layout = layout, .total_bytes = total_bytes};
+    cache->groups = mem_alloc_zero((size_t)layout->num_groups, sizeof *cache->groups);
+    return cache->groups ? LLM_OK : error_no_memory(err, "a sequence");
+}
+
+void kv_cache_free(kv_cache *cache)
+{
+    for (int g = 0; cache->groups && g < cache->layout->num_groups; g++) {
+        kv_blocks *blocks = &cache->groups[g];
+        for (int i = blocks->first; i < blocks->count; i++) block_release(cache, g, blocks->blocks[i]);
+        mem_free(blocks->blocks);
+    }
+    mem_free(cache->groups);
+    *cache = (kv_cache){0};
+}
+
+static llm_status reserve_group(kv_cache *cache, int group, int end, llm_error *err)
+{
+    kv_blocks *blocks = &cache->groups[group];
+    int needed = (end + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+    if (!mem_grow((void **)&blocks->blocks, &blocks->capacity, (size_t)needed, sizeof(kv_block *)))
+        return error_no_memory(err, "the KV cache");
+    // The block that new tokens continue may be shared with another sequence: write into an own copy.
+    int partial = cache->length / KV_PAGE_TOKENS;
+    if (partial < blocks->count && atomic_load(&blocks->blocks[partial]->references) > 1) {
+        kv_block *own = block_create(cache, group);
+        if (!own) return error_no_memory(err, "the KV cache");
+        memcpy(own->data, blocks->blocks[partial]->data, cache->layout->groups[group].block_bytes);
+        block_release(cache, group, blocks->blocks[partial]);
+        blocks->blocks[partial] = own;
+    }
+    for (; blocks->count < needed; blocks->count++) {
+        kv_block *block = block_create(cache, group);
+        if (!block) return error_no_memory(err, "the KV cache");
+        blocks->blocks[blocks->count] = block;
+    }
+    return LLM_OK;
+}
+
+llm_status kv_cache_reserve(kv_cache *cache, int tokens, llm_error *err)
+{
+    llm_status status = LLM_OK;
+    for (int g = 0; status == LLM_OK && g < cache->layout->num_groups; g++)
+        status = reserve_group(cache, g, cache->length + tokens, err);
+    return status;
+}
+
+void kv_cache_advance(kv_cache *cache, int tokens) { cache->length += tokens; }
+
+void kv_cache_drop_unseen(kv_cache *cache)
+{
+    for (int g = 0; g < cache->layout->num_groups; g++) {
+        int window = cache->layout->groups[g].window;
+        kv_blocks *blocks = &cache->groups[g];
+        if (window == 0) continue;
+        // The next token, at position `length`, sees positions > length - window.
+        int first_seen = cache->length - window + 1;
+        while (blocks->first < blocks->count && (blocks->first + 1) * KV_PAGE_TOKENS <= first_seen)
+            block_release(cache, g, blocks->blocks[blocks->first++]);
+    }
+}
+
+bool kv_cache_can_trim(const kv_cache *cache, int length)
+{
+    if (length == 0 || length == cache->length) return true;
+    for (int g = 0; g < cache->layout->num_groups; g++) {
+        int window = cache->layout->groups[g].window;
+        int first_seen = window ? length - window + 1 : 0;
+        if (cache->groups[g].first * KV_PAGE_TOKENS > (first_seen > 0 ? first_seen : 0)) return false;
+    }
+    return true;
+}
+
+void kv_cache_trim(kv_cache *cache, int length)
+{
+    int keep = (length + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+    for (int g = 0; g < cache->layout->num_groups; g++) {
+        kv_blocks *blocks = &cache->groups[g];
+        while (blocks->count > keep && blocks->count > blocks->first)
+            block_release(cache, g, blocks->blocks[--blocks->count]);
+        if (length == 0) blocks->first = blocks->count = 0;
+    }
+    cache->length = length;
+}
+
+llm_status kv_cache_fork(const kv_cache *cache, kv_cache *copy, llm_error *err)
+{
+    llm_status status = kv_cache_create(copy, cache->layout, cache->total_bytes, err);
+    for (int g = 0; status == LLM_OK && g < cache->layout->num_groups; g++) {
+        const kv_blocks *from = &cache->groups[g];
+        kv_blocks *to = &copy->groups[g];
+        if (!mem_grow((void **)&to->blocks, &to->capacity, (size_t)from->count, sizeof(kv_block *))) {
+            status = error_no_memory(err, "a sequence");
+            break;
+        }
+        to->first = from->first;
+        to->count = from->count;
+        for (int i = from->first; i < from->count; i++) {
+            to->blocks[i] = from->blocks[i];
+            atomic_fetch_add(&to->blocks[i]->references, 1);
+        }
+    }
+    copy->length = cache->length;
+    if (status != LLM_OK) kv_cache_free(copy);
+    return status;
+}
+
+int kv_cache_first_position(const kv_cache *cache, int layer)
+{
+    return cache->groups[cache->layout->layers[layer].group].first * KV_PAGE_TOKENS;
+}
+
+// ---- Access
+
+void *kv_cache_keys(const kv_cache *cache, int layer, int kv_head, int block)
+{
+    const kv_layer *where = &cache->layout->layers[layer];
+    return cache->groups[where->group].blocks[block]->data + where->offset + (size_t)kv_head * where->head_bytes;
+}
+
+void *kv_cache_values(const kv_cache *cache, int layer, int kv_head, int block)
+{
+    return (uint8_t *)kv_cache_keys(cache, layer, kv_head, block) + cache->layout->layers[layer].head_bytes / 2;
+}
+
+// Copies one token of one head between a page (keys transposed) and plain arrays.
+static void copy_token(const kv_cache *cache, int layer, int head, int position, uint8_t *key, uint8_t *value, bool to_page)
+{
+    size_t size = dtype_size(cache->layout->type), dim = (size_t)cache->layout->layers[layer].head_dim;
+    size_t slot = (size_t)position % KV_PAGE_TOKENS;
+    uint8_t *keys = kv_cache_keys(cache, layer, head, position / KV_PAGE_TOKENS);
+    uint8_t *values = (uint8_t *)kv_cache_values(cache, layer, head, position / KV_PAGE_TOKENS) + slot * dim * size;
+    for (size_t i = 0; i < dim; i++) {
+        uint8_t *in_page = keys + (i * KV_PAGE_TOKENS + slot) * size;
+        if (to_page) memcpy(in_page, key + i * size, size);
+        else memcpy(key + i * size, in_page, size);
+    }
+    if (to_page) memcpy(values, value, dim * size);
+    else memcpy(value, values, dim * size);
+}
+
+static void copy_layer(const kv_cache *cache, int layer, int first, int tokens, uint8_t *keys, uint8_t *values, bool to_page)
+{
+    const kv_layer *where = &cache->layout->layers[layer];
+    size_t head_bytes = (size_t)where->head_dim * dtype_size(cache->layout->type);
+    for (int t = 0; t < tokens; t++)
+        for (int head = 0; head < where->num_kv_heads; head++) {
+            size_t at = ((size_t)t * (size_t)where->num_kv_heads + (size_t)head) * head_bytes;
+            copy_token(cache, layer, head, first + t, keys + at, values + at, to_page);
+        }
+}
+
+void kv_cache_read(const kv_cache *cache, int layer, void *keys, void *values)
+{
+    int first = kv_cache_first_position(cache, layer);
+    copy_layer(cache, layer, first, cache->length - first, keys, values, false);
+}
+
+void kv_cache_write(kv_cache *cache, int layer, int first_position, int tokens, const void *keys, const void *values)
+{
+    copy_layer(cache, layer, first_position, tokens, (uint8_t *)(uintptr_t)keys, (uint8_t *)(uintptr_t)values, true);
+}

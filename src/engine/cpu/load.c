@@ -1,0 +1,293 @@
+// Loading: packs every weight matrix into tiles, in parallel, and gives the mapped files back piece by piece.
+#include "base/mem.h"
+#include "engine/cpu/cpu_engine.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct loader {
+    cpu_model *model;
+    const model_desc *desc;
+    const engine_weights *weights;
+    engine_progress progress;
+    void *user;
+    int *uses;              // [num_tensors]: matrices that still wait for this tensor
+    size_t done, total;     // bytes packed
+    llm_error *err;
+} loader;
+
+// A vector as float32; *out stays NULL for NO_TENSOR.
+static llm_status load_vector(loader *l, int tensor, int begin, int count, float offset, float **out)
+{
+    if (tensor == NO_TENSOR) return LLM_OK;
+    const weight_view *view = &l->weights->views[tensor];
+    if (view->bits || !dtype_is_float(view->type))
+        return error_set(l->err, LLM_UNSUPPORTED_FORMAT, "%s must not be quantised", l->desc->tensors[tensor].name);
+    *out = mem_alloc_zero((size_t)count, sizeof **out);
+    if (!*out) return error_no_memory(l->err, "a vector of weights");
+    dtype_to_float(view->type, (const uint8_t *)view->data + (size_t)begin * dtype_size(view->type), *out, (size_t)count);
+    for (int i = 0; i < count; i++) (*out)[i] += offset;
+    return LLM_OK;
+}
+
+static llm_status load_norm(loader *l, const norm_desc *desc, cpu_norm *norm)
+{
+    *norm = (cpu_norm){.kind = desc->kind, .size = desc->size, .eps = desc->eps};
+    if (desc->kind == NORM_NONE) return LLM_OK;
+    llm_status status = load_vector(l, desc->weight, 0, desc->size, desc->weight_offset, &norm->weight);
+    if (status == LLM_OK) status = load_vector(l, desc->bias, 0, desc->size, 0, &norm->bias);
+    return status;
+}
+
+enum { TILES_PER_ITEM = 8 };
+
+typedef struct fill_job {
+    packed_matrix *matrix;
+    const weight_view *view;
+    int row_begin;
+} fill_job;
+
+static void fill_tiles(void *arg, int item, int thread)
+{
+    (void)thread;
+    const fill_job *job = arg;
+    int begin = item * TILES_PER_ITEM, end = begin + TILES_PER_ITEM;
+    if (end > job->matrix->num_tiles) end = job->matrix->num_tiles;
+    packed_matrix_fill(job->matrix, job->view, job->row_begin, begin, end);
+}
+
+static llm_status load_matrix(loader *l, int tensor, int row_begin, int rows, packed_matrix *matrix)
+{
+    const weight_view *view = &l->weights->views[tensor];
+    llm_status status = packed_matrix_create(matrix, view, rows, l->err);
+    if (status != LLM_OK) return error_prefix(l->err, "%s", l->desc->tensors[tensor].name);
+    fill_job job = {matrix, view, row_begin};
+    thread_pool_run(l->model->engine->pool, (matrix->num_tiles + TILES_PER_ITEM - 1) / TILES_PER_ITEM, fill_tiles, &job);
+    if (--l->uses[tensor] == 0 && l->weights->release) l->weights->release(l->weights->user, tensor);
+    l->model->weights_bytes += packed_matrix_bytes(matrix);
+    l->done += packed_matrix_bytes(matrix);
+    if (l->progress && !l->progress(l->user, (double)l->done / (double)(l->total ? l->total : 1)))
+        return error_set(l->err, LLM_CANCELLED, "the load was cancelled");
+    return LLM_OK;
+}
+
+static llm_status load_linear(loader *l, const linear_desc *desc, cpu_linear *linear)
+{
+    if (desc->weight == NO_TENSOR) return LLM_OK;
+    llm_status status = load_matrix(l, desc->weight, desc->row_begin, desc->rows, &linear->matrix);
+    if (status == LLM_OK) status = load_vector(l, desc->bias, desc->row_begin, desc->rows, 0, &linear->bias);
+    return status;
+}
+
+// The linears of a block beside their places, in the order they are used.
+typedef struct linear_pair {
+    const linear_desc *desc;
+    cpu_linear *linear;
+} linear_pair;
+enum { BLOCK_LINEARS = 7 };
+
+static void block_linears(const block_desc *desc, cpu_block *block, linear_pair pairs[BLOCK_LINEARS])
+{
+    const attention_desc *attention = &desc->attention;
+    const ffn_desc *ffn = &desc->ffn;
+    linear_pair all[BLOCK_LINEARS] = {{&attention->q, &block->q}, {&attention->k, &block->k}, {&attention->v, &block->v},
+                                      {&attention->o, &block->o}, {&ffn->gate, &block->gate}, {&ffn->up, &block->up},
+                                      {&ffn->down, &block->down}};
+    memcpy(pairs, all, sizeof all);
+}
+
+static llm_status load_block(loader *l, const block_desc *desc, cpu_block *block)
+{
+    const struct { const norm_desc *desc; cpu_norm *norm; } norms[] = {
+        {&desc->pre_attention, &block->pre_attention}, {&desc->post_attention, &block->post_attention},
+        {&desc->pre_ffn, &block->pre_ffn}, {&desc->post_ffn, &block->post_ffn},
+        {&desc->attention.q_norm, &block->q_norm}, {&desc->attention.k_norm, &block->k_norm}};
+    linear_pair linears[BLOCK_LINEARS];
+    block_linears(desc, block, linears);
+    llm_status status = LLM_OK;
+    for (size_t i = 0; status == LLM_OK && i < sizeof norms / sizeof *norms; i++) status = load_norm(l, norms[i].desc, norms[i].norm);
+    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i].desc, linears[i].linear);
+    return status;
+}
+
+static void count_use(loader *l, const linear_desc *linear)
+{
+    if (linear->weight == NO_TENSOR) return;
+    const weight_view *view = &l->weights->views[linear->weight];
+    size_t bits = view->bits ? (size_t)view->bits : 8 * dtype_size(view->type);
+    l->uses[linear->weight]++;
+    l->total += (size_t)linear->rows * (size_t)linear->cols * bits / 8;
+}
+
+static bool is_tied(const model_desc *desc)
+{
+    return desc->head.weight == desc->embedding && desc->head.row_begin == 0 && desc->head.rows == desc->vocab_size;
+}
+
+static llm_status plan(loader *l)
+{
+    const model_desc *desc = l->desc;
+    l->uses = mem_alloc_zero((size_t)desc->num_tensors, sizeof *l->uses);
+    l->model->blocks = mem_alloc_zero((size_t)desc->num_blocks, sizeof *l->model->blocks);
+    if (!l->uses || !l->model->blocks) return error_no_memory(l->err, "a model");
+    count_use(l, &(linear_desc){.weight = desc->embedding, .rows = desc->vocab_size, .cols = desc->hidden_size});
+    if (!is_tied(desc)) count_use(l, &desc->head);
+    for (int i = 0; i < desc->num_blocks; i++) {
+        linear_pair linears[BLOCK_LINEARS];
+        block_linears(&desc->blocks[i], &l->model->blocks[i], linears);
+        for (int j = 0; j < BLOCK_LINEARS; j++) count_use(l, linears[j].desc);
+    }
+    return LLM_OK;
+}
+
+// ---- Buffers
+
+static size_t padded(size_t floats) { return (floats + 15) & ~(size_t)15; }
+static void widen(size_t *width, int value) { if (padded((size_t)value) > *width) *width = padded((size_t)value); }
+
+static float *buffer(work_buffers *work, size_t rows, size_t stride, bool *complete)
+{
+    float *memory = mem_alloc_aligned(64, (rows * stride + 16) * sizeof(float));
+    if (memory) work->bytes += rows * stride * sizeof(float);
+    else *complete = false;
+    return memory;
+}
+
+static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group_size, size_t cols, bool *complete)
+{
+    size_t bytes = MAX_CHUNK_ROWS * cols, groups = MAX_CHUNK_ROWS * (cols / (size_t)group_size + 1);
+    *rows = (quantized_rows){.group_size = group_size, .hi = mem_alloc_aligned(64, bytes), .lo = mem_alloc_aligned(64, bytes),
+                             .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float))};
+    if (!rows->hi || !rows->lo || !rows->scale || !rows->sum) *complete = false;
+    else work->bytes += 2 * bytes + 2 * groups * sizeof(float);
+}
+
+// Notes that a matrix of this model reads integers in groups of its size.
+static void note_matrix(const cpu_model *model, const packed_matrix *matrix, bool wanted[3])
+{
+    if (matrix->data && matrix->bits && model->engine->precision == PRECISION_FAST)
+        wanted[matrix->group_size == 32 ? 0 : matrix->group_size == 64 ? 1 : 2] = true;
+}
+
+static llm_status create_buffers(cpu_model *model, llm_error *err)
+{
+    const model_desc *desc = &model->desc;
+    work_buffers *work = &model->work;
+    size_t input = 0, rope_dims = 0;
+    bool complete = true, wanted[3] = {false};
+    widen(&work->hidden_stride, desc->hidden_size);
+    widen(&input, desc->hidden_size);
+    note_matrix(model, model->head.matrix.data ? &model->head.matrix : &model->embedding, wanted);
+    for (int i = 0; i < desc->num_blocks; i++) {
+        const attention_desc *attention = &desc->blocks[i].attention;
+        linear_pair linears[BLOCK_LINEARS];
+        widen(&work->q_stride, attention->q.rows);
+        widen(&work->kv_stride, attention->k.rows);
+        widen(&work->ffn_stride, desc->blocks[i].ffn.size);
+        block_linears(&desc->blocks[i], &model->blocks[i], linears);
+        for (int j = 0; j < BLOCK_LINEARS; j++) {
+            if (linears[j].desc->weight == NO_TENSOR) continue;
+            widen(&input, linears[j].desc->cols);
+            note_matrix(model, &linears[j].linear->matrix, wanted);
+        }
+    }
+    for (int i = 0; i < desc->num_ropes; i++) widen(&rope_dims, desc->ropes[i].dims / 2);
+    work->rope_stride = rope_dims;
+    work->input.stride = input;
+    size_t rows = MAX_CHUNK_ROWS;
+    work->hidden = buffer(work, rows, work->hidden_stride, &complete);
+    work->result = buffer(work, rows, work->hidden_stride, &complete);
+    work->q = buffer(work, rows, work->q_stride, &complete);
+    work->k = buffer(work, rows, work->kv_stride, &complete);
+    work->v = buffer(work, rows, work->kv_stride, &complete);
+    work->gate = buffer(work, rows, work->ffn_stride, &complete);
+    work->up = buffer(work, rows, work->ffn_stride, &complete);
+    work->input.values = buffer(work, rows, input, &complete);
+    work->cosine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, &complete);
+    work->sine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, &complete);
+    if (desc->vocab_size % TILE_ROWS) work->logits = buffer(work, LOGIT_ROWS, padded((size_t)desc->vocab_size), &complete);
+    quantized_rows *forms[3] = {&work->input.by_32, &work->input.by_64, &work->input.by_128};
+    for (int i = 0; i < 3; i++)
+        if (wanted[i]) quantized_buffer(work, forms[i], 32 << i, input, &complete);
+    size_t attention = attention_scratch_bytes(desc) * (size_t)thread_pool_size(model->engine->pool);
+    work->attention = mem_alloc_aligned(64, attention);
+    work->bytes += attention;
+    return complete && work->attention ? LLM_OK : error_no_memory(err, "the buffers of a forward pass");
+}
+
+// ---- The whole model
+
+llm_status cpu_model_load(cpu_engine *engine, const model_desc *desc, const engine_weights *weights,
+                          engine_progress progress, void *user, cpu_model **out, llm_error *err)
+{
+    *out = NULL;
+    cpu_model *model = mem_alloc_zero(1, sizeof *model);
+    if (!model) return error_no_memory(err, "a model");
+    model->engine = engine;
+    loader l = {.model = model, .desc = desc, .weights = weights, .progress = progress, .user = user, .err = err};
+    llm_status status = model_desc_copy(desc, &model->desc, err);
+    if (status == LLM_OK) status = plan(&l);
+    if (status == LLM_OK) status = kv_layout_create(&model->kv, desc, engine->kv_type, err);
+    if (status == LLM_OK) status = load_matrix(&l, desc->embedding, 0, desc->vocab_size, &model->embedding);
+    for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(&l, &desc->blocks[i], &model->blocks[i]);
+    if (status == LLM_OK) status = load_norm(&l, &desc->final_norm, &model->final_norm);
+    if (status == LLM_OK && !is_tied(desc)) status = load_linear(&l, &desc->head, &model->head);
+    if (status == LLM_OK && is_tied(desc)) status = load_vector(&l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
+    if (status == LLM_OK) status = create_buffers(model, err);
+    mem_free(l.uses);
+    if (status != LLM_OK) cpu_model_free(model);
+    else *out = model;
+    return status;
+}
+
+static void free_norm(cpu_norm *norm)
+{
+    mem_free(norm->weight);
+    mem_free(norm->bias);
+}
+
+static void free_linear(cpu_linear *linear)
+{
+    packed_matrix_free(&linear->matrix);
+    mem_free(linear->bias);
+}
+
+static void free_quantized(quantized_rows *rows)
+{
+    mem_free(rows->hi);
+    mem_free(rows->lo);
+    mem_free(rows->scale);
+    mem_free(rows->sum);
+}
+
+static void free_buffers(work_buffers *work)
+{
+    float *floats[] = {work->hidden, work->result, work->q, work->k, work->v, work->gate, work->up, work->input.values,
+                       work->cosine, work->sine, work->logits, work->partial};
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) mem_free(floats[i]);
+    free_quantized(&work->input.by_32);
+    free_quantized(&work->input.by_64);
+    free_quantized(&work->input.by_128);
+    mem_free(work->attention);
+}
+
+static void free_block(cpu_block *block)
+{
+    cpu_norm *norms[] = {&block->pre_attention, &block->post_attention, &block->pre_ffn, &block->post_ffn, &block->q_norm, &block->k_norm};
+    cpu_linear *linears[] = {&block->q, &block->k, &block->v, &block->o, &block->gate, &block->up, &block->down};
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) free_norm(norms[i]);
+    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) free_linear(linears[i]);
+}
+
+void cpu_model_free(cpu_model *model)
+{
+    if (!model) return;
+    for (int i = 0; model->blocks && i < model->desc.num_blocks; i++) free_block(&model->blocks[i]);
+    mem_free(model->blocks);
+    packed_matrix_free(&model->embedding);
+    free_norm(&model->final_norm);
+    free_linear(&model->head);
+    free_buffers(&model->work);
+    kv_layout_free(&model->kv);
+    model_desc_free(&model->desc);
+    mem_free(model);
+}

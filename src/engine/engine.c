@@ -1,0 +1,179 @@
+// Chooses an engine and passes calls on to its table.
+#include "engine/engine.h"
+#include "base/mem.h"
+#include <string.h>
+
+extern const engine_methods cpu_engine_methods;
+
+static const engine_methods *const built_in[] = {&cpu_engine_methods};
+
+struct engine {
+    const engine_methods *methods;
+    void *state;
+};
+
+struct engine_model {
+    const engine_methods *methods;
+    void *state;
+    int vocab_size;
+};
+
+struct engine_seq {
+    const engine_methods *methods;
+    void *state;
+    engine_model *model;
+};
+
+int engine_names(const char **names, int capacity)
+{
+    int count = (int)(sizeof built_in / sizeof *built_in);
+    for (int i = 0; i < count && i < capacity; i++) names[i] = built_in[i]->name;
+    return count;
+}
+
+static const engine_methods *find_methods(const char *name)
+{
+    if (!name || strcmp(name, "auto") == 0) return built_in[0];
+    for (size_t i = 0; i < sizeof built_in / sizeof *built_in; i++)
+        if (strcmp(name, built_in[i]->name) == 0) return built_in[i];
+    return NULL;
+}
+
+llm_status engine_open(const char *name, const engine_options *options, engine **out, llm_error *err)
+{
+    *out = NULL;
+    const engine_methods *methods = find_methods(name);
+    if (!methods) return error_set(err, LLM_UNSUPPORTED_FORMAT, "this build has no engine \"%s\"", name);
+    engine *e = mem_alloc_zero(1, sizeof *e);
+    if (!e) return error_no_memory(err, "an engine");
+    e->methods = methods;
+    llm_status status = methods->open(options, &e->state, err);
+    if (status != LLM_OK) mem_free(e);
+    else *out = e;
+    return status;
+}
+
+void engine_close(engine *e)
+{
+    if (!e) return;
+    e->methods->close(e->state);
+    mem_free(e);
+}
+
+void engine_get_info(engine *e, engine_info *info) { e->methods->info(e->state, info); }
+void engine_set_cache_limit(engine *e, uint64_t bytes) { e->methods->set_cache_limit(e->state, bytes); }
+void engine_clear_cache(engine *e) { e->methods->clear_cache(e->state); }
+
+llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err)
+{
+    llm_status status = model_desc_check(desc, err);
+    return status == LLM_OK ? e->methods->supports(e->state, desc, err) : status;
+}
+
+llm_status engine_model_load(engine *e, const model_desc *desc, const engine_weights *weights, engine_progress progress,
+                             void *user, engine_model **out, llm_error *err)
+{
+    *out = NULL;
+    llm_status status = engine_supports(e, desc, err);
+    if (status != LLM_OK) return status;
+    engine_model *model = mem_alloc_zero(1, sizeof *model);
+    if (!model) return error_no_memory(err, "a model");
+    *model = (engine_model){.methods = e->methods, .vocab_size = desc->vocab_size};
+    status = e->methods->model_load(e->state, desc, weights, progress, user, &model->state, err);
+    if (status != LLM_OK) mem_free(model);
+    else *out = model;
+    return status;
+}
+
+void engine_model_free(engine_model *model)
+{
+    if (!model) return;
+    model->methods->model_free(model->state);
+    mem_free(model);
+}
+
+void engine_model_memory(engine_model *model, engine_memory *memory) { model->methods->model_memory(model->state, memory); }
+void engine_interrupt(engine_model *model, bool on) { model->methods->interrupt(model->state, on); }
+
+static llm_status wrap_seq(engine_model *model, void *state, engine_seq **out, llm_error *err)
+{
+    engine_seq *seq = mem_alloc_zero(1, sizeof *seq);
+    if (!seq) {
+        model->methods->seq_free(state);
+        return error_no_memory(err, "a sequence");
+    }
+    *seq = (engine_seq){model->methods, state, model};
+    *out = seq;
+    return LLM_OK;
+}
+
+llm_status engine_seq_create(engine_model *model, engine_seq **out, llm_error *err)
+{
+    void *state;
+    *out = NULL;
+    llm_status status = model->methods->seq_create(model->state, &state, err);
+    return status == LLM_OK ? wrap_seq(model, state, out, err) : status;
+}
+
+llm_status engine_seq_fork(engine_seq *seq, engine_seq **out, llm_error *err)
+{
+    void *state;
+    *out = NULL;
+    llm_status status = seq->methods->seq_fork(seq->state, &state, err);
+    return status == LLM_OK ? wrap_seq(seq->model, state, out, err) : status;
+}
+
+void engine_seq_free(engine_seq *seq)
+{
+    if (!seq) return;
+    seq->methods->seq_free(seq->state);
+    mem_free(seq);
+}
+
+int engine_seq_length(engine_seq *seq) { return seq->methods->seq_length(seq->state); }
+
+llm_status engine_seq_trim(engine_seq *seq, int length, llm_error *err)
+{
+    if (length < 0 || length > engine_seq_length(seq))
+        return error_set(err, LLM_INVALID_ARGUMENT, "cannot trim a sequence of %d tokens to %d", engine_seq_length(seq), length);
+    return seq->methods->seq_trim(seq->state, length, err);
+}
+
+llm_status engine_seq_save(engine_seq *seq, engine_state_function sink, void *user, llm_error *err)
+{
+    return seq->methods->seq_save(seq->state, sink, user, err);
+}
+
+llm_status engine_seq_restore(engine_seq *seq, int length, engine_state_function source, void *user, llm_error *err)
+{
+    return seq->methods->seq_restore(seq->state, length, source, user, err);
+}
+
+static llm_status check_item(const engine_model *model, const engine_batch_item *items, int index, llm_error *err)
+{
+    const engine_batch_item *item = &items[index];
+    if (item->seq->model != model) return error_set(err, LLM_INVALID_ARGUMENT, "a sequence of another model");
+    if (item->num_tokens < 1 || item->num_logits < 0 || item->num_logits > item->num_tokens)
+        return error_set(err, LLM_INVALID_ARGUMENT, "%d logits of %d tokens", item->num_logits, item->num_tokens);
+    for (int i = 0; i < index; i++)
+        if (items[i].seq == item->seq) return error_set(err, LLM_INVALID_ARGUMENT, "a sequence stands twice in a batch");
+    for (int i = 0; i < item->num_tokens; i++)
+        if (item->tokens[i] < 0 || item->tokens[i] >= model->vocab_size)
+            return error_set(err, LLM_INVALID_ARGUMENT, "token %d is not in the vocabulary of %d", item->tokens[i], model->vocab_size);
+    return LLM_OK;
+}
+
+llm_status engine_forward(engine_model *model, const engine_batch_item *items, int num_items, float *logits, llm_error *err)
+{
+    void *few[16], **seqs = few;
+    if (num_items < 1) return error_set(err, LLM_INVALID_ARGUMENT, "an empty batch");
+    llm_status status = LLM_OK;
+    for (int i = 0; status == LLM_OK && i < num_items; i++) status = check_item(model, items, i, err);
+    if (status != LLM_OK) return status;
+    if (num_items > (int)(sizeof few / sizeof *few)) seqs = mem_alloc_zero((size_t)num_items, sizeof *seqs);
+    if (!seqs) return error_no_memory(err, "a batch");
+    for (int i = 0; i < num_items; i++) seqs[i] = items[i].seq->state;
+    status = model->methods->forward(model->state, items, seqs, num_items, logits, err);
+    if (seqs != few) mem_free(seqs);
+    return status;
+}

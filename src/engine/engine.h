@@ -1,0 +1,142 @@
+// The seam between models and devices: a small, whole-model interface, so that each engine may fuse as it
+// likes. One call, engine_forward, serves prefill, decode, several sequences at once, and scoring.
+//
+// Threads: calls on one engine_model (its sequences included) must not overlap; the caller serialises them.
+// Only engine_interrupt may be called at any time from any thread.
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+#include "engine/model_desc.h"
+#include "formats/dtype.h"
+
+// Appended to, never reordered; a plugin built for another version is refused.
+#define ENGINE_API_VERSION 1
+
+typedef enum engine_precision { PRECISION_FAST, PRECISION_EXACT } engine_precision;
+
+typedef struct engine_options {
+    engine_precision precision;
+    int num_threads;        // 0: as many as the processor and the cgroup allow
+    int kv_bits;            // 0: the engine's usual (16; 32 in exact precision)
+    uint64_t cache_limit;   // bytes of freed memory an engine may keep for reuse
+} engine_options;
+
+// The bytes behind one tensor_desc. They are borrowed, and may be read only until engine_model_load returns;
+// `release` tells their owner that they will not be read again (the pages can go).
+typedef struct weight_view {
+    dtype type;             // DTYPE_F32, F16 or BF16; DTYPE_U32 for affine
+    int rows, cols;         // logical: elements, not words
+    const void *data;       // dense: [rows, cols]; affine: [rows, cols * bits / 32] words
+    int bits, group_size;   // affine quantisation (formats/affine.h); bits 0: dense
+    dtype scale_type;       // of scales and biases, F32, F16 or BF16
+    const void *scales, *biases; // [rows, cols / group_size]
+} weight_view;
+
+typedef struct engine_weights {
+    const weight_view *views; // [desc->num_tensors]
+    void (*release)(void *user, int tensor);
+    void *user;
+} engine_weights;
+
+typedef struct engine engine;
+typedef struct engine_model engine_model;
+typedef struct engine_seq engine_seq;
+
+// One sequence's part of a batch: its next `num_tokens` tokens. Logits are wanted for the last `num_logits` of them.
+typedef struct engine_batch_item {
+    engine_seq *seq;
+    const int32_t *tokens;
+    int num_tokens, num_logits;
+} engine_batch_item;
+
+typedef struct engine_memory {
+    uint64_t weights_bytes;  // packed weights in memory
+    uint64_t kv_bytes;       // of all sequences
+    uint64_t work_bytes;     // scratch buffers
+    uint64_t cache_bytes, peak_bytes;
+} engine_memory;
+
+typedef struct engine_info {
+    const char *name, *device, *isa, *version; // valid as long as the engine
+    int num_threads;
+} engine_info;
+
+// Receives or provides a sequence's arrays, layer by layer, when it is saved or restored.
+typedef struct engine_state_array {
+    char name[64];          // "layers.3.keys", "layers.3.values"
+    dtype type;
+    int64_t shape[3];       // [tokens, kv_heads, head_dim]
+    int64_t first_position; // of the first token kept (windowed layers drop the older ones)
+    void *data;
+} engine_state_array;
+typedef llm_status (*engine_state_function)(void *user, engine_state_array *array, llm_error *err);
+
+// return false to stop the load with LLM_CANCELLED
+typedef bool (*engine_progress)(void *user, double fraction);
+
+// What an engine implements; engine.c dispatches. Rows are appended only.
+typedef struct engine_methods {
+    int api_version;
+    const char *name;
+    llm_status (*open)(const engine_options *options, void **state, llm_error *err);
+    void (*close)(void *state);
+    void (*info)(void *state, engine_info *info);
+    llm_status (*supports)(void *state, const model_desc *desc, llm_error *err);
+    llm_status (*model_load)(void *state, const model_desc *desc, const engine_weights *weights, engine_progress progress,
+                             void *user, void **model, llm_error *err);
+    void (*model_free)(void *model);
+    void (*model_memory)(void *model, engine_memory *memory);
+    llm_status (*seq_create)(void *model, void **seq, llm_error *err);
+    void (*seq_free)(void *seq);
+    int (*seq_length)(void *seq);
+    llm_status (*seq_trim)(void *seq, int length, llm_error *err);
+    llm_status (*seq_fork)(void *seq, void **copy, llm_error *err);
+    llm_status (*seq_save)(void *seq, engine_state_function sink, void *user, llm_error *err);
+    llm_status (*seq_restore)(void *seq, int length, engine_state_function source, void *user, llm_error *err);
+    llm_status (*forward)(void *model, const engine_batch_item *items, void *const *seqs, int num_items, float *logits,
+                          llm_error *err);
+    void (*interrupt)(void *model, bool on);
+    void (*set_cache_limit)(void *state, uint64_t bytes);
+    void (*clear_cache)(void *state);
+} engine_methods;
+
+// `name`: "cpu", "mlx", or "auto"/NULL for the best one here. Unknown or missing: LLM_UNSUPPORTED_FORMAT with the reason.
+llm_status engine_open(const char *name, const engine_options *options, engine **out, llm_error *err);
+void engine_close(engine *e); // its models must be gone
+void engine_get_info(engine *e, engine_info *info);
+int engine_names(const char **names, int capacity); // engines built in; returns how many there are
+
+// LLM_UNSUPPORTED_FORMAT says which feature of the description this engine lacks.
+llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err);
+
+// Copies the description's and the weights' content as it needs; both can go when it returns.
+llm_status engine_model_load(engine *e, const model_desc *desc, const engine_weights *weights, engine_progress progress,
+                             void *user, engine_model **out, llm_error *err);
+void engine_model_free(engine_model *model); // its sequences must be gone
+void engine_model_memory(engine_model *model, engine_memory *memory);
+
+// KV state of one timeline. It grows as tokens are forwarded.
+llm_status engine_seq_create(engine_model *model, engine_seq **out, llm_error *err);
+void engine_seq_free(engine_seq *seq);
+int engine_seq_length(engine_seq *seq); // tokens it holds
+
+// Forgets all but the first `length` tokens. LLM_INVALID_ARGUMENT when a windowed layer no longer has what it
+// would need: the caller starts the sequence again (trim to 0 always works).
+llm_status engine_seq_trim(engine_seq *seq, int length, llm_error *err);
+llm_status engine_seq_fork(engine_seq *seq, engine_seq **out, llm_error *err); // shares what it can
+llm_status engine_seq_save(engine_seq *seq, engine_state_function sink, void *user, llm_error *err);
+
+// Fills an empty sequence of `length` tokens: `source` is asked for each array by name, type and shape set.
+llm_status engine_seq_restore(engine_seq *seq, int length, engine_state_function source, void *user, llm_error *err);
+
+// Appends each item's tokens to its sequence (a sequence may stand in one item only) and writes the wanted
+// logits, item after item: [sum of num_logits, vocab_size]. On an error or an interrupt (LLM_CANCELLED) every
+// sequence is as it was before.
+llm_status engine_forward(engine_model *model, const engine_batch_item *items, int num_items, float *logits, llm_error *err);
+
+// While on, a forward that runs ends soon with LLM_CANCELLED, and later ones at once. Any thread.
+void engine_interrupt(engine_model *model, bool on);
+
+void engine_set_cache_limit(engine *e, uint64_t bytes);
+void engine_clear_cache(engine *e);
+
+#endif
