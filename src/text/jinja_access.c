@@ -27,7 +27,7 @@ static bool subscript(jrender *r, jvalue object, jvalue index, jvalue *value) {
         if (!jis_integer(index) || !position_of(index, object.range->count, &position)) return false;
         return *value = jint(object.range->start + (int64_t)position * object.range->step), true;
     case J_DICT:
-        if (index.kind == J_LIST || index.kind == J_DICT) return false; // not hashable
+        if (!jinja_is_hashable(r, index)) return false;
         return jdict_get(r, object.dict, index, value);
     case J_UNDEFINED: jinja_raise_undefined(r, object.undefined);
     case J_SELF:

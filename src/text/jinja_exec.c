@@ -109,13 +109,21 @@ static flow run_assign_block(jrender *r, const jassign *statement) {
     return RUN_ON;
 }
 
+// What filter and call blocks give is joined to the output as it is: it must be a string.
+static void write_string(jrender *r, jvalue value)
+{
+    if (value.kind != J_STRING)
+        jinja_raise(r, "sequence item 0: expected str instance, %s found", jinja_type_name(value));
+    jtext_string(r, value.string);
+}
+
 static flow run_filter_block(jrender *r, const jwith *statement) {
     size_t begin = jtext_begin(r);
     enter_scope(r, &statement->scope);
     flow after = run_body(r, &statement->body);
     r->captured = jtext_end(r, begin);
     if (after != RUN_ON) return after;
-    jinja_write(r, jinja_evaluate(r, statement->filter));
+    write_string(r, jinja_evaluate(r, statement->filter));
     leave_scope(r, &statement->scope);
     return RUN_ON;
 }
@@ -423,7 +431,7 @@ static flow run_statement(jrender *r, const jnode *node) {
     case JN_FILTER_BLOCK: return run_filter_block(r, node->with);
     case JN_MACRO: run_macro(r, node); break;
     case JN_CALL_BLOCK:
-        jinja_write(r, jinja_evaluate_call(r, node->macro.call, new_macro(r, node->macro.syntax)));
+        write_string(r, jinja_evaluate_call(r, node->macro.call, new_macro(r, node->macro.syntax)));
         break;
     case JN_GENERATION: run_generation(r, node->macro.syntax); break;
     case JN_BLOCK: run_block(r, node->block); break;

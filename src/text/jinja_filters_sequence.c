@@ -10,6 +10,12 @@ static bool given(jvalue v) {
 static bool given_some(jvalue v) {
     return v.kind != J_MISSING && v.kind != J_NONE;
 }
+// The argument `reverse` of sorted(), which takes integers only.
+static bool reversed(jrender *r, jvalue v)
+{
+    return given(v) && jinja_index(r, v, "'%s' object cannot be interpreted as an integer") != 0;
+}
+
 static bool flag(jrender *r, jvalue v) {
     return given(v) && jinja_truth(r, v);
 }
@@ -76,7 +82,7 @@ static jvalue get(jrender *r, const getter *g, jvalue item) {
 
 static jvalue filter_sort(jrender *r, jvalue *v) {
     jlist *items = jinja_collect(r, v[0]), *keys = jlist_new(r, items->count), *names;
-    bool ignore_case = !flag(r, v[2]);
+    bool ignore_case = !flag(r, v[2]), backwards = reversed(r, v[1]);
     names = v[3].kind == J_STRING ? split_on(r, v[3].string, ',') : jlist_new(r, 1);
     if (v[3].kind != J_STRING) jlist_append(r, names, given(v[3]) ? v[3] : jnone());
     getter *getters = jinja_alloc(r, names->count, sizeof *getters);
@@ -87,7 +93,7 @@ static jvalue filter_sort(jrender *r, jvalue *v) {
         for (size_t k = 0; k < names->count; k++) jlist_append(r, key, get(r, &getters[k], items->items[i]));
         jlist_append(r, keys, jinja_list(key));
     }
-    jinja_sort(r, items, keys, flag(r, v[1]));
+    jinja_sort(r, items, keys, backwards);
     return jinja_list(items);
 }
 
@@ -102,13 +108,14 @@ static jvalue filter_dictsort(jrender *r, jvalue *v) {
     bool by_key = !given(v[2]) || (v[2].kind == J_STRING && jstring_is(v[2].string, "key"));
     if (!by_key && !by_value) jinja_raise(r, "You can only sort by either \"key\" or \"value\"");
     const jdict *dict = needs_items(r, v[0]);
+    bool backwards = reversed(r, v[3]);
     jlist *items = jlist_new(r, dict->count), *keys = jlist_new(r, dict->count);
     getter g = new_getter(r, jnone(), !flag(r, v[1]), jmissing());
     for (size_t i = 0; i < dict->count; i++) {
         jlist_append(r, items, jinja_pair(r, dict->entries[i].key, dict->entries[i].value));
         jlist_append(r, keys, get(r, &g, by_value ? dict->entries[i].value : dict->entries[i].key));
     }
-    jinja_sort(r, items, keys, flag(r, v[3]));
+    jinja_sort(r, items, keys, backwards);
     return jinja_list(items);
 }
 

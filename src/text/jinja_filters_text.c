@@ -65,7 +65,7 @@ static jvalue filter_title(jrender *r, jvalue *v) {
 
 static jvalue filter_trim(jrender *r, jvalue *v) {
     if (given_some(v[1]) && v[1].kind != J_STRING)
-        jinja_raise(r, "strip arg must be None or str, not %s", jinja_type_name(v[1]));
+        jinja_raise(r, "strip arg must be None or str");
     return jinja_strip(r, jinja_soft_str(r, v[0]), given_some(v[1]) ? v[1].string : NULL, true, true);
 }
 
@@ -120,22 +120,21 @@ static jvalue filter_indent(jrender *r, jvalue *v) {
     return s->markup ? jinja_markup(r, result) : result;
 }
 
-static jvalue filter_truncate(jrender *r, jvalue *v) {
-    int64_t length = integer_or(r, v[1], 255), leeway = given_some(v[4]) ? integer_or(r, v[4], 5) : 5;
-    jvalue end = given(v[3]) ? v[3] : jstr(JINJA_STRING("..."));
-    int64_t end_length = jinja_length(r, end);
-    if (length < end_length)
-        jinja_raise(r, "expected length >= %lld, got %lld", (long long)end_length, (long long)length);
-    if (leeway < 0) jinja_raise(r, "expected leeway >= 0, got %lld", (long long)leeway);
-    if (jinja_length(r, v[0]) <= length + leeway) return v[0];
-    jvalue cut = jinja_slice(r, v[0], jnone(), jint(length - end_length), jnone());
-    if (!(given(v[2]) && jinja_truth(r, v[2])) && cut.kind == J_STRING) {
-        const jstring *s = cut.string;
-        for (size_t i = s->length; i > 0; i--)
-            if (s->data[i - 1] == ' ') {
-                cut = jinja_string_part(r, s, 0, i - 1);
-                break;
-            }
+static jvalue filter_truncate(jrender *r, jvalue *v)
+{
+    jvalue length = given(v[1]) ? v[1] : jint(255), leeway = given_some(v[4]) ? v[4] : jint(5);
+    jvalue end = given(v[3]) ? v[3] : jstr(JINJA_STRING("...")), end_length = jint(jinja_length(r, end));
+    if (!jinja_compare(r, JO_GE, length, end_length))
+        jinja_raise(r, "expected length >= %lld, got %.*s", (long long)end_length.integer, JFMT(jinja_str(r, length)));
+    if (!jinja_compare(r, JO_GE, leeway, jint(0)))
+        jinja_raise(r, "expected leeway >= 0, got %.*s", JFMT(jinja_str(r, leeway)));
+    jvalue longest = jinja_binary(r, JO_ADD, length, leeway);
+    if (jinja_compare(r, JO_LE, jint(jinja_length(r, v[0])), longest)) return v[0];
+    jvalue cut = jinja_slice(r, v[0], jnone(), jinja_binary(r, JO_SUB, length, end_length), jnone());
+    if (!(given(v[2]) && jinja_truth(r, v[2]))) {
+        if (cut.kind != J_STRING) jinja_raise(r, "'%s' object has no attribute 'rsplit'", jinja_type_name(cut));
+        const char *blank = memrchr(cut.string->data, ' ', cut.string->length);
+        if (blank) cut = jinja_string_part(r, cut.string, 0, (size_t)(blank - cut.string->data));
     }
     return jinja_binary(r, JO_ADD, cut, end);
 }

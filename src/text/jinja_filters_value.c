@@ -26,6 +26,7 @@ static jvalue filter_abs(jrender *r, jvalue *v) {
 
 static jvalue filter_attr(jrender *r, jvalue *v) {
     jvalue value;
+    jinja_hash(r, v[1]);
     if (v[1].kind != J_STRING)
         jinja_raise(r, "attribute name must be string, not '%s'", jinja_type_name(v[1]));
     if (jinja_member(r, v[0], v[1].string, &value)) return jinja_attribute(r, v[0], v[1].string);
@@ -101,6 +102,7 @@ static jvalue filter_round(jrender *r, jvalue *v) {
     jvalue value = v[0], precision = given(v[1]) ? v[1] : jint(0);
     const jstring *method = given(v[2]) && v[2].kind == J_STRING ? v[2].string : JINJA_STRING("common");
     bool ceiling = jstring_is(method, "ceil"), floored = jstring_is(method, "floor");
+    if (given(v[2])) jinja_hash(r, v[2]);
     if ((given(v[2]) && v[2].kind != J_STRING) || (!ceiling && !floored && !jstring_is(method, "common")))
         jinja_raise(r, "method must be common, ceil or floor");
     if (ceiling || floored) {

@@ -271,8 +271,7 @@ static const jstring *percent_text(percent *p, jvalue value, char type) {
 }
 
 static void percent_value(percent *p, jformat_spec *spec) {
-    jvalue value = p->arguments;
-    if (spec->type != '%') value = spec->keyed.kind != J_MISSING ? spec->keyed : next_argument(p);
+    jvalue value = spec->keyed;
     if (!spec->align) spec->align = spec->zero && !strchr("srac", spec->type) ? '=' : '>';
     if (spec->align == '=') spec->fill = JINJA_STRING("0");
     switch (spec->type) {
@@ -326,6 +325,8 @@ static void percent_field(percent *p) {
         c = take(p);
     }
     if (c == 'l' || c == 'h' || c == 'L') c = take(p);
+    spec.type = c;
+    if (c != '%' && spec.keyed.kind == J_MISSING) spec.keyed = next_argument(p);
     if (!c || !strchr("sracdiuoxXeEfFgG%", c)) {
         uint32_t codepoint;
         jinja_decode(p->format->data + p->position - 1, &codepoint);
@@ -333,7 +334,6 @@ static void percent_field(percent *p) {
                     codepoint >= ' ' && codepoint < 0x7F ? (char)codepoint : '?', (unsigned)codepoint,
                     utf8_count(p->format->data, p->position - 1));
     }
-    spec.type = c;
     percent_value(p, &spec);
 }
 

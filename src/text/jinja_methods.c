@@ -147,7 +147,7 @@ static jvalue strip(jrender *r, jvalue self, const jarguments *a, const char *na
     jmethod_between(r, "str", name, a, 0, 1);
     if (a->count && a->items[0].kind != J_NONE) {
         if (a->items[0].kind != J_STRING)
-            jinja_raise(r, "%s arg must be None or str, not %s", name, jinja_type_name(a->items[0]));
+            jinja_raise(r, "%s arg must be None or str", name);
         chars = a->items[0].string;
     }
     return jinja_strip(r, self.string, chars, left, right);

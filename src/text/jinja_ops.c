@@ -133,7 +133,7 @@ static jvalue add(jrender *r, jvalue a, jvalue b) {
     if (is_sequence(a) && a.kind == b.kind)
         return a.kind == J_STRING ? add_strings(r, a, b) : add_lists(r, a, b);
     if (b.kind == J_UNDEFINED) jinja_raise_undefined(r, b.undefined);
-    if (!is_sequence(a)) unsupported(r, JO_ADD, a, b);
+    if (!is_sequence(a) || (a.kind == J_STRING && a.string->markup)) unsupported(r, JO_ADD, a, b);
     const char *type = a.kind == J_STRING ? "str" : a.kind == J_LIST ? "list" : "tuple";
     jinja_raise(r, "can only concatenate %s (not \"%s\") to %s", type, jinja_type_name(b), type);
 }
@@ -169,6 +169,9 @@ static jvalue repeat_list(jrender *r, jvalue sequence, int64_t factor) {
 
 static jvalue multiply(jrender *r, jvalue a, jvalue b) {
     if (a.kind == J_UNDEFINED) jinja_raise_undefined(r, a.undefined);
+    bool a_markup = a.kind == J_STRING && a.string->markup, b_markup = b.kind == J_STRING && b.string->markup;
+    if ((a_markup && !jis_integer(b)) || (b_markup && !jis_integer(a))) // Markup asks for an integer itself
+        jinja_raise(r, "'%s' object cannot be interpreted as an integer", jinja_type_name(a_markup ? b : a));
     if (b.kind == J_UNDEFINED) jinja_raise_undefined(r, b.undefined);
     if (!is_sequence(a) && !is_sequence(b)) unsupported(r, JO_MUL, a, b);
     jvalue sequence = is_sequence(a) ? a : b, factor = is_sequence(a) ? b : a;

@@ -231,10 +231,11 @@ static jnode *parse_dict(jparser *p) {
     return node;
 }
 
-static bool at_tuple_end(const jparser *p, const char *end_name) {
+// Jinja2 means to end tuples at `in` and `recursive` too, but tests for them wrongly.
+static bool at_tuple_end(const jparser *p)
+{
     jtoken_type type = p->current.type;
-    if (type == JT_VARIABLE_END || type == JT_BLOCK_END || type == JT_RPAREN) return true;
-    return end_name && jparser_at_name(p, end_name);
+    return type == JT_VARIABLE_END || type == JT_BLOCK_END || type == JT_RPAREN;
 }
 
 typedef enum tuple_style {
@@ -244,14 +245,14 @@ typedef enum tuple_style {
     TUPLE_NAMESPACE_TARGET
 } tuple_style;
 
-static jnode *parse_tuple(jparser *p, tuple_style style, const char *end_name, bool parenthesised) {
+static jnode *parse_tuple(jparser *p, tuple_style style, bool parenthesised) {
     uint32_t line = p->current.line;
     jnode *node = jparser_node(p, JN_TUPLE, line);
     jnodes *items = &node->list.items;
     bool is_tuple = false;
     for (;;) {
         if (items->count) jparser_expect(p, JT_COMMA);
-        if (at_tuple_end(p, end_name)) break;
+        if (at_tuple_end(p)) break;
         jparser_append(p, node, items,
                        style >= TUPLE_TARGET ? jparser_primary(p, style == TUPLE_NAMESPACE_TARGET)
                                              : jparser_expression(p, style == TUPLE_FULL));
@@ -268,8 +269,8 @@ static jnode *parse_tuple(jparser *p, tuple_style style, const char *end_name, b
     return node;
 }
 
-jnode *jparser_tuple(jparser *p, bool with_conditional, const char *end_name) {
-    return parse_tuple(p, with_conditional ? TUPLE_FULL : TUPLE_NO_CONDITIONAL, end_name, false);
+jnode *jparser_tuple(jparser *p, bool with_conditional) {
+    return parse_tuple(p, with_conditional ? TUPLE_FULL : TUPLE_NO_CONDITIONAL, false);
 }
 
 jnode *jparser_primary(jparser *p, bool with_namespace) {
@@ -285,7 +286,7 @@ jnode *jparser_primary(jparser *p, bool with_namespace) {
     case JT_FLOAT: node = constant(p, jparser_next(p).number, token.line); break;
     case JT_LPAREN:
         jparser_next(p);
-        node = parse_tuple(p, TUPLE_FULL, NULL, true);
+        node = parse_tuple(p, TUPLE_FULL, true);
         jparser_expect(p, JT_RPAREN);
         break;
     case JT_LBRACKET: node = parse_list(p); break;
@@ -342,7 +343,7 @@ static jnode *parse_subscript(jparser *p, jnode *object) {
     }
     jparser_expect(p, JT_RBRACKET);
     for (size_t i = 0; items->count > 1 && i < items->count; i++)
-        if (items->items[i]->kind == JN_SLICE) jinja_parse_fail(p->parse, token.line, "invalid syntax");
+        if (items->items[i]->kind == JN_SLICE) jparser_fail_late(p, token.line, "invalid syntax", NULL);
     return subscript(p, object, items->count == 1 ? items->items[0] : tuple, token.line);
 }
 
@@ -394,8 +395,7 @@ static void parse_arguments(jparser *p, jnode *node, jcall_syntax *call) {
     for (size_t i = 0; i < call->keywords.count; i++)
         for (size_t k = 0; k < i && call->keywords.count < 100; k++)
             if (call->keyword_names[i] == call->keyword_names[k])
-                jinja_parse_fail(p->parse, line, "keyword argument repeated: %.*s",
-                                 (int)call->keyword_names[i]->length, call->keyword_names[i]->data);
+                jparser_fail_late(p, line, "keyword argument repeated: %.*s", call->keyword_names[i]);
 }
 
 static jnode *application(jparser *p, jnode_kind kind, jnode *object, const jstring *name, uint32_t line) {
@@ -532,7 +532,7 @@ static void set_store(jnode *node) {
         set_store(node->list.items.items[i]);
 }
 
-jnode *jparser_target(jparser *p, bool name_only, const char *end_name, bool with_namespace) {
+jnode *jparser_target(jparser *p, bool name_only, bool with_namespace) {
     jnode *node;
     if (name_only) {
         jtoken token = jparser_expect(p, JT_NAME);
@@ -544,7 +544,7 @@ jnode *jparser_target(jparser *p, bool name_only, const char *end_name, bool wit
             if (jstring_is(token.text, *word))
                 jinja_parse_fail(p->parse, token.line, "can't assign to 'name'");
     } else {
-        node = parse_tuple(p, with_namespace ? TUPLE_NAMESPACE_TARGET : TUPLE_TARGET, end_name, false);
+        node = parse_tuple(p, with_namespace ? TUPLE_NAMESPACE_TARGET : TUPLE_TARGET, false);
     }
     if (!can_assign(node)) jinja_parse_fail(p->parse, node->line, "can't assign to '%s'", class_name(node));
     set_store(node);

@@ -71,6 +71,14 @@ const jstring *jparser_intern(jparser *p, const char *text, size_t length) {
     return name;
 }
 
+void jparser_fail_late(jparser *p, uint32_t line, const char *format, const jstring *name)
+{
+    if (p->late_error) return;
+    p->late_error = format;
+    p->late_name = name;
+    p->late_line = line;
+}
+
 // ---- the token stream ----
 
 static jtoken fetch(jparser *p) {
@@ -176,9 +184,9 @@ static _Noreturn void fail_unknown_tag(jparser *p, const jstring *name, uint32_t
 static jnode *parse_for(jparser *p, uint32_t line) {
     jnode *node = jparser_node(p, JN_FOR, line);
     jfor *loop = node->loop = jinja_parse_alloc(p->parse, 1, sizeof *loop);
-    loop->target = jparser_adopt(p, node, jparser_target(p, false, "in", false));
+    loop->target = jparser_adopt(p, node, jparser_target(p, false, false));
     jparser_expect_name(p, "in");
-    loop->iter = jparser_adopt(p, node, jparser_tuple(p, false, "recursive"));
+    loop->iter = jparser_adopt(p, node, jparser_tuple(p, false));
     if (jparser_skip_name(p, "if")) loop->test = jparser_adopt(p, node, jparser_expression(p, true));
     loop->recursive = jparser_skip_name(p, "recursive");
     parse_statements(p, node, &loop->body, (const char *const[]){"endfor", "else", NULL}, false);
@@ -192,7 +200,7 @@ static jnode *parse_if(jparser *p, uint32_t line) {
     jnode *result = jparser_node(p, JN_IF, line), *node = result;
     for (;;) {
         node->branch = jinja_parse_alloc(p->parse, 1, sizeof *node->branch);
-        node->branch->test = jparser_adopt(p, node, jparser_tuple(p, false, NULL));
+        node->branch->test = jparser_adopt(p, node, jparser_tuple(p, false));
         parse_statements(p, node, &node->branch->body, (const char *const[]){"elif", "else", "endif", NULL},
                          false);
         if (node != result) jparser_adopt(p, result, node);
@@ -210,13 +218,13 @@ static jnode *parse_if(jparser *p, uint32_t line) {
 }
 
 static jnode *parse_set(jparser *p, uint32_t line) {
-    jnode *target = jparser_target(p, false, NULL, true);
+    jnode *target = jparser_target(p, false, true);
     bool plain = jparser_skip(p, JT_ASSIGN);
     jnode *node = jparser_node(p, plain ? JN_ASSIGN : JN_ASSIGN_BLOCK, line);
     jassign *assign = node->assign = jinja_parse_alloc(p->parse, 1, sizeof *assign);
     assign->target = jparser_adopt(p, node, target);
     if (plain) {
-        assign->value = jparser_adopt(p, node, jparser_tuple(p, true, NULL));
+        assign->value = jparser_adopt(p, node, jparser_tuple(p, true));
         return node;
     }
     assign->filter = jparser_filter(p, NULL, false);
@@ -230,7 +238,7 @@ static jnode *parse_with(jparser *p, uint32_t line) {
     jwith *with = node->with = jinja_parse_alloc(p->parse, 1, sizeof *with);
     while (p->current.type != JT_BLOCK_END) {
         if (with->targets.count) jparser_expect(p, JT_COMMA);
-        jparser_append(p, node, &with->targets, jparser_target(p, false, NULL, false));
+        jparser_append(p, node, &with->targets, jparser_target(p, false, false));
         jparser_expect(p, JT_ASSIGN);
         jparser_append(p, node, &with->values, jparser_expression(p, true));
     }
@@ -260,7 +268,7 @@ static void parse_signature(jparser *p, jnode *node, jmacro_syntax *macro) {
     jparser_expect(p, JT_LPAREN);
     while (p->current.type != JT_RPAREN) {
         if (macro->parameters.count) jparser_expect(p, JT_COMMA);
-        jnode *parameter = jparser_target(p, true, NULL, false);
+        jnode *parameter = jparser_target(p, true, false);
         parameter->op = JUSE_PARAMETER;
         if (jparser_skip(p, JT_ASSIGN))
             jparser_append(p, node, &macro->defaults, jparser_expression(p, true));
@@ -279,7 +287,7 @@ static jnode *macro_node(jparser *p, jnode_kind kind, uint32_t line) {
 
 static jnode *parse_macro(jparser *p, uint32_t line) {
     jnode *node = macro_node(p, JN_MACRO, line);
-    node->macro.syntax->name = jparser_target(p, true, NULL, false)->name.name;
+    node->macro.syntax->name = jparser_target(p, true, false)->name.name;
     parse_signature(p, node, node->macro.syntax);
     parse_statements(p, node, &node->macro.syntax->body, (const char *const[]){"endmacro", NULL}, true);
     return node;
@@ -350,11 +358,11 @@ static void parse_import_names(jparser *p, jload_failure *load) {
         if (load->num_names) jparser_expect(p, JT_COMMA);
         if (p->current.type != JT_NAME) jparser_expect(p, JT_NAME);
         if (parse_context_option(p)) return;
-        jnode *target = jparser_target(p, true, NULL, false);
+        jnode *target = jparser_target(p, true, false);
         if (target->name.name->data[0] == '_')
             jinja_parse_fail(p->parse, target->line, "names starting with an underline can not be imported");
         if (load->num_names >= 100) jinja_parse_fail(p->parse, target->line, "too many imported names");
-        if (jparser_skip_name(p, "as")) target = jparser_target(p, true, NULL, false);
+        if (jparser_skip_name(p, "as")) target = jparser_target(p, true, false);
         add_import(p, load, target->name.name);
         if (parse_context_option(p) || p->current.type != JT_COMMA) return;
     }
@@ -367,7 +375,7 @@ static jnode *parse_loading(jparser *p, const jstring *tag, uint32_t line) {
     node->op = jstring_is(tag, "extends");
     if (jstring_is(tag, "import")) {
         jparser_expect_name(p, "as");
-        add_import(p, load, jparser_target(p, true, NULL, false)->name.name);
+        add_import(p, load, jparser_target(p, true, false)->name.name);
     } else if (jstring_is(tag, "from")) {
         jparser_expect_name(p, "import");
         parse_import_names(p, load);
@@ -456,7 +464,7 @@ static void parse_body(jparser *p, jnode *parent, jnodes *body, const char *cons
             jparser_next(p);
         } else if (token.type == JT_VARIABLE_BEGIN) {
             jparser_next(p);
-            jparser_append(p, parent, body, output(p, jparser_tuple(p, true, NULL)));
+            jparser_append(p, parent, body, output(p, jparser_tuple(p, true)));
             jparser_expect(p, JT_VARIABLE_END);
         } else {
             jparser_expect(p, JT_BLOCK_BEGIN);

@@ -115,6 +115,7 @@ bool jinja_equal(jrender *r, jvalue a, jvalue b);
 bool jinja_identical(jvalue a, jvalue b);
 bool jinja_compare(jrender *r, joperator op, jvalue a, jvalue b); // JO_LT ... JO_GE
 bool jinja_contains(jrender *r, jvalue container, jvalue item);
+bool jinja_is_hashable(jrender *r, jvalue value);
 uint64_t jinja_hash(jrender *r, jvalue value);
 bool jinja_has_length(jvalue value);
 int64_t jinja_length(jrender *r, jvalue value);

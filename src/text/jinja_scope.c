@@ -703,10 +703,10 @@ static void resolve_statement(resolver *r, frame *f, jnode *node) {
     case JN_GENERATION: resolve_macro(r, f, node); break;
     case JN_BLOCK: resolve_block_place(r, f, node->block); break;
     case JN_BREAK:
-        if (!f->in_loop) jinja_parse_fail(r->parser->parse, node->line, "'break' outside loop");
+        if (!f->in_loop) jparser_fail_late(r->parser, node->line, "'break' outside loop", NULL);
         break;
     case JN_CONTINUE:
-        if (!f->in_loop) jinja_parse_fail(r->parser->parse, node->line, "'continue' not properly in loop");
+        if (!f->in_loop) jparser_fail_late(r->parser, node->line, "'continue' not properly in loop", NULL);
         break;
     case JN_NO_LOADER:
         if (node->op && !f->toplevel)
@@ -764,4 +764,7 @@ void jinja_resolve(jparser *p, struct jinja_template *tmpl) {
     make_scope(&r, &root, &tmpl->code.scope);
     tmpl->code.num_slots = root.symbols->owner->num_slots;
     for (jnode *node = tmpl->blocks; node; node = node->block->next) resolve_block(&r, node->block);
+    if (p->late_error)
+        jinja_parse_fail(p->parse, p->late_line, p->late_error, p->late_name ? (int)p->late_name->length : 0,
+                         p->late_name ? p->late_name->data : "");
 }

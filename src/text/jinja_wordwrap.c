@@ -108,14 +108,10 @@ static void wrap_chunks(wrap *w, jlist *lines) {
             end = start = w->chunks[++chunk];
         }
         if (chunk < w->num_chunks && (int64_t)(w->chunks[chunk + 1] - start) > w->width) {
-            size_t part = break_chunk(w, start, w->chunks[chunk + 1], w->width - (int64_t)(end - first));
-            if (part) {
-                end = start = start + part;
-                ends_blank = false;
-            } else if (end == first) { // alone on its line, as wide as it is
-                end = start = w->chunks[++chunk];
-                ends_blank = false;
-            }
+            bool breaks = w->break_long, alone = end == first;
+            if (breaks) end = start += break_chunk(w, start, w->chunks[chunk + 1], (size_t)w->width - (end - first));
+            else if (alone) end = start = w->chunks[++chunk]; // as wide as it is
+            if (breaks || alone) ends_blank = false;
         }
         append_line(w, lines, first, ends_blank ? last_blank_begin : end);
         jinja_step(w->r, 1 + end - first);
@@ -140,26 +136,25 @@ static void wrap_paragraph(wrap *w, const jstring *text, jlist *lines) {
     wrap_chunks(w, lines);
 }
 
-jvalue jinja_filter_wordwrap(jrender *r, jvalue *v) {
-    bool given = v[1].kind != J_MISSING;
-    wrap w = {.r = r,
-              .width = given ? jinja_index(r, v[1], "'%s' object cannot be interpreted as an integer") : 79};
-    w.break_long = v[2].kind == J_MISSING || jinja_truth(r, v[2]);
-    w.break_hyphens = v[4].kind == J_MISSING || jinja_truth(r, v[4]);
+jvalue jinja_filter_wordwrap(jrender *r, jvalue *v)
+{
     const jstring *separator = JINJA_STRING("\n");
+    if (v[0].kind == J_UNDEFINED) jinja_raise_undefined(r, v[0].undefined);
+    if (v[0].kind != J_STRING) jinja_raise(r, "'%s' object has no attribute 'splitlines'", jinja_type_name(v[0]));
     if (v[3].kind != J_MISSING && v[3].kind != J_NONE) {
-        if (v[3].kind != J_STRING)
-            jinja_raise(r, "'%s' object has no attribute 'join'", jinja_type_name(v[3]));
+        if (v[3].kind != J_STRING) jinja_raise(r, "'%s' object has no attribute 'join'", jinja_type_name(v[3]));
         separator = v[3].string;
     }
-    if (v[0].kind == J_UNDEFINED) jinja_raise_undefined(r, v[0].undefined);
-    if (v[0].kind != J_STRING)
-        jinja_raise(r, "'%s' object has no attribute 'splitlines'", jinja_type_name(v[0]));
     jlist *paragraphs = jinja_split_lines(r, v[0].string, false), *all = jlist_new(r, 0);
+    wrap w = {.r = r, .width = 79};
+    w.break_long = v[2].kind == J_MISSING || jinja_truth(r, v[2]);
+    w.break_hyphens = v[4].kind == J_MISSING || jinja_truth(r, v[4]);
     for (size_t i = 0; i < paragraphs->count; i++) {
         jlist *lines = jlist_new(r, 0);
-        if (w.width <= 0 && paragraphs->items[i].string->length)
-            jinja_raise(r, "invalid width %lld (must be > 0)", (long long)w.width);
+        jvalue width = v[1].kind == J_MISSING ? jint(79) : v[1];
+        if (jinja_compare(r, JO_LE, width, jint(0)))
+            jinja_raise(r, "invalid width %.*s (must be > 0)", JFMT(jinja_repr(r, width)));
+        w.width = jinja_index(r, width, "'%s' object cannot be interpreted as an integer");
         wrap_paragraph(&w, paragraphs->items[i].string, lines);
         jlist_append(r, all, jinja_join(r, separator, lines));
     }
