@@ -188,3 +188,13 @@ llm_status config_copy(arena *memory, const llm_generation_config *config, const
     if (status == LLM_OK) *copy = whole;
     return status;
 }
+
+llm_status llm_generation_config_check(const llm_generation_config *config, llm_error *err) {
+    arena memory;
+    const llm_generation_config *copy;
+    if (!config) return error_set(err, LLM_INVALID_ARGUMENT, "the settings are NULL");
+    arena_init(&memory);
+    llm_status status = config_copy(&memory, config, &copy, err);
+    arena_free(&memory);
+    return status;
+}
