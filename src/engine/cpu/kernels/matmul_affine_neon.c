@@ -6,9 +6,11 @@
 
 #define MAX_TILES 1
 #define MAX_TOKENS 2
+#define BEST_TOKENS 2
 
 // Adds four quads of one token's activations, lane by lane, to the sums of four rows each.
-#define ADD_QUAD(sums, q, x, lane) FOUR sums.v[k] = vdotq_laneq_s32(sums.v[k], vreinterpretq_s8_u8(q.v[k]), x, lane)
+#define ADD_QUAD(sums, q, x, lane)                                                                                \
+    FOUR sums.v[k] = vdotq_laneq_s32(sums.v[k], vreinterpretq_s8_u8(q.v[k]), x, lane)
 
 INLINE ivec ivec_splat(int32_t x)
 {
@@ -29,8 +31,8 @@ typedef struct accumulators {
 } accumulators;
 
 // Half an octet: 16 inputs.
-INLINE void add_half(accumulators *a, const uint8_t *planes, const int bits, int group_size, int octet, const int half,
-                     const int8_t *hi, const int8_t *lo, size_t cols, const int num_tokens)
+INLINE void add_half(accumulators *a, const uint8_t *planes, const int bits, int group_size, int octet,
+                     const int half, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tokens)
 {
     int8x16_t x_hi[MAX_TOKENS], x_lo[MAX_TOKENS];
     UNROLL for (int t = 0; t < num_tokens; t++)
@@ -38,18 +40,19 @@ INLINE void add_half(accumulators *a, const uint8_t *planes, const int bits, int
         x_hi[t] = vld1q_s8(hi + (size_t)t * cols + 16 * half);
         x_lo[t] = vld1q_s8(lo + (size_t)t * cols + 16 * half);
         if (bits == 8) { // 128 * hi + lo
-            a->offsets[t] = vaddq_s32(a->offsets[t], vshlq_n_s32(vdotq_s32(vdupq_n_s32(0), x_hi[t], vdupq_n_s8(1)), 7));
+            a->offsets[t] =
+                vaddq_s32(a->offsets[t], vshlq_n_s32(vdotq_s32(vdupq_n_s32(0), x_hi[t], vdupq_n_s8(1)), 7));
             a->offsets[t] = vdotq_s32(offsets[t], x_lo[t], vdupq_n_s8(1));
         }
     }
-#define ADD_LANE(lane) \
-    { \
-        quad_bytes q = signed_values(planes, bits, group_size, octet, 4 * half + lane); \
-        UNROLL for (int t = 0; t < num_tokens; t++) \
-        { \
-            ADD_QUAD(a->hi[t], q, x_hi[t], lane); \
-            ADD_QUAD(a->lo[t], q, x_lo[t], lane); \
-        } \
+#define ADD_LANE(lane)                                                                                            \
+    {                                                                                                             \
+        quad_bytes q = signed_values(planes, bits, group_size, octet, 4 * half + lane);                           \
+        UNROLL for (int t = 0; t < num_tokens; t++)                                                               \
+        {                                                                                                         \
+            ADD_QUAD(a->hi[t], q, x_hi[t], lane);                                                                 \
+            ADD_QUAD(a->lo[t], q, x_lo[t], lane);                                                                 \
+        }                                                                                                         \
     }
     ADD_LANE(0) ADD_LANE(1) ADD_LANE(2) ADD_LANE(3)
 #undef ADD_LANE
@@ -65,8 +68,8 @@ INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int n
     }
 }
 
-INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size, int octet,
-                             const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
+INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
+                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
                              const int num_tokens)
 {
     (void)num_tiles;
