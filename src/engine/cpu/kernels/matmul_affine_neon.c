@@ -42,7 +42,7 @@ INLINE void add_half(accumulators *a, const uint8_t *planes, const int bits, int
         if (bits == 8) { // 128 * hi + lo
             a->offsets[t] =
                 vaddq_s32(a->offsets[t], vshlq_n_s32(vdotq_s32(vdupq_n_s32(0), x_hi[t], vdupq_n_s8(1)), 7));
-            a->offsets[t] = vdotq_s32(offsets[t], x_lo[t], vdupq_n_s8(1));
+            a->offsets[t] = vdotq_s32(a->offsets[t], x_lo[t], vdupq_n_s8(1));
         }
     }
 #define ADD_LANE(lane)                                                                                            \

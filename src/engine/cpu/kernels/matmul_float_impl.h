@@ -15,8 +15,8 @@
 enum { CHUNK = 64, SPAN = 32, FLOAT_AHEAD = 4096 };
 
 typedef struct float_block {
-    float weights[FLOAT_TILES][CHUNK * TILE_ROWS]; // [input][row]
-    float sums[SPAN][FLOAT_TILES][2 * TILE_ROWS];  // of even and of odd inputs
+    float weights[FLOAT_TILES][(CHUNK + 1) * TILE_ROWS]; // [input][row]
+    float sums[SPAN][FLOAT_TILES][2 * TILE_ROWS];        // of even and of odd inputs
 } __attribute__((aligned(64))) float_block;
 
 // Inputs [0, count) of a dense chunk that starts at `source`.
