@@ -7,6 +7,8 @@
   bpe.gguf/json     a byte-level one, likewise from the tokenizers library
   convert_hf.json   what mlx-lm's quantize_model makes of some models (hashes of every tensor)
 
+and small seeds for the fuzz targets, into tests/fuzz/corpus.
+
 Run with a Python that has mlx, mlx-lm, gguf, sentencepiece and tokenizers. Everything is seeded: two runs agree."""
 import io
 import json
@@ -375,6 +377,55 @@ def make_family(case, arch):
     finish(w)
 
 
+# --- seeds for fuzzing ------------------------------------------------------------------------------------------
+
+
+def seed(path, kind, scores):
+    """A complete model in a few kilobytes."""
+    hidden, heads = 32, 2
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(16)
+    writer.add_embedding_length(hidden)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(32)
+    writer.add_head_count(heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    tokens = ["<unk>", "<s>", "</s>", "a", "b", "ab", "\u2581", "abab"]
+    if scores:
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list(tokens)
+        writer.add_token_scores([0.0, 0.0, 0.0, -3.0, -3.0, -1.0, -3.0, -2.0])
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("llama-bpe")
+        writer.add_token_list(tokens)
+        writer.add_token_merges(["a b", "ab ab"])
+        writer.add_chat_template("{{ x }}")
+    writer.add_token_types([2, 3, 3, 1, 1, 1, 4, 1])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    rng = np.random.default_rng(3)
+    for name, shape in (("token_embd", (8, hidden)), ("output_norm", (hidden,)), ("blk.0.attn_norm", (hidden,)),
+                        ("blk.0.attn_q", (hidden, hidden)), ("blk.0.attn_k", (hidden, hidden)), ("blk.0.attn_v", (hidden, hidden)),
+                        ("blk.0.attn_output", (hidden, hidden)), ("blk.0.ffn_norm", (hidden,)), ("blk.0.ffn_gate", (32, hidden)),
+                        ("blk.0.ffn_up", (32, hidden)), ("blk.0.ffn_down", (hidden, 32))):
+        value = rng.standard_normal(shape).astype(np.float32)
+        chosen = TYPES.F32 if value.ndim == 1 else kind
+        writer.add_tensor(name + ".weight", quantize(value, chosen), raw_dtype=chosen)
+    finish(writer)
+
+
+def make_seeds():
+    corpus = ROOT / "tests/fuzz/corpus"
+    for subject in ("gguf", "convert"):
+        (corpus / subject).mkdir(parents=True, exist_ok=True)
+        seed(corpus / subject / "byte-level.gguf", TYPES.Q4_0, False)
+        seed(corpus / subject / "sentencepiece.gguf", TYPES.Q5_1, True)
+    (corpus / "safetensors").mkdir(parents=True, exist_ok=True)
+    arrays = {"a.weight": mx.array([[1.0, 2.0]]), "a.scales": mx.array([1.0]).astype(mx.bfloat16), "n": mx.array(3)}
+    mx.save_safetensors(str(corpus / "safetensors/three.safetensors"), arrays, {"format": "mlx"})
+
+
 # --- Hugging Face -----------------------------------------------------------------------------------------------
 
 
@@ -404,6 +455,7 @@ def main():
     for case, arch in FAMILIES.items():
         make_family(case, arch)
     make_convert_hf()
+    make_seeds()
     print(sum(f.stat().st_size for f in OUT.iterdir()), "bytes in", OUT)
 
 

@@ -6,10 +6,14 @@
 
 // e^x for x <= 0, within 2 units in the last place; 0 below -87 (the result would be subnormal). x must not
 // be NaN.
-static inline float portable_exp(float x) {
-    uint32_t alive =
-        0u - (uint32_t)(x >= -87.0f); // a mask: a second choice by x would keep loops from vectorising
-    float clamped = x > -87.0f ? x : -87.0f;
+static inline float portable_exp(float x)
+{
+    // Integers choose what happens below -87 (0x42AE0000 without its sign): choices by floats keep loops from
+    // vectorising.
+    int32_t magnitude = (int32_t)(float_to_bits(x) & 0x7FFFFFFFu),
+            kept = magnitude < 0x42AE0000 ? magnitude : 0x42AE0000;
+    uint32_t alive = 0u - ((uint32_t)(magnitude - 0x42AE0001) >> 31);
+    float clamped = -bits_to_float((uint32_t)kept);
     float shifted = clamped * 1.44269504f + 12582912.0f; // 1.5 * 2^23: the low bits now hold round(x / ln 2)
     float n = shifted - 12582912.0f;
     float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f; // |r| <= ln 2 / 2
@@ -24,7 +28,8 @@ static inline float portable_exp(float x) {
 }
 
 // Natural logarithm of a normal positive number, within 1e-15.
-static inline double portable_log(double x) {
+static inline double portable_log(double x)
+{
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     int exponent = (int)(bits >> 52 & 0x7FF) - 1023;

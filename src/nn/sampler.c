@@ -9,11 +9,6 @@
 
 enum { BLOCK = 64, LANES = 16, RADIX_BITS = 11, RADIX = 1 << RADIX_BITS };
 
-typedef struct candidate {
-    int32_t token;
-    float logit;
-} candidate;
-
 // A logit among which a threshold is looked for, and what it counts: 1, or its weight.
 typedef struct amount {
     float logit, value;
@@ -27,22 +22,27 @@ struct sampler {
     uint32_t *counts;       // [vocab_size], zero between calls; NULL without penalties
     float *maxima;          // [num_blocks], the largest logit of each block
     double *sums;           // [num_blocks], the weights' sum of each block
-    candidate *candidates;  // [vocab_size]
+    // Candidates for a draw, in the order of their ids: token, logit, weight; each [vocab_size].
+    int32_t *tokens;
+    float *values, *weights;
     size_t num_candidates;
     amount *amounts; // [vocab_size], scratch of select_threshold
     float largest;   // of all logits
     sampler_logprob top[SAMPLER_MAX_TOP_LOGPROBS];
 };
 
-void sampler_options_init(sampler_options *options) {
+void sampler_options_init(sampler_options *options)
+{
     *options = (sampler_options){.repetition_context = 20, .presence_context = 20, .frequency_context = 20};
 }
 
-static llm_status out_of_range(llm_error *err, const char *option, double value) {
+static llm_status out_of_range(llm_error *err, const char *option, double value)
+{
     return error_set(err, LLM_INVALID_ARGUMENT, "%s is out of range: %g", option, value);
 }
 
-static llm_status check_biases(const sampler_options *o, int vocab_size, llm_error *err) {
+static llm_status check_biases(const sampler_options *o, int vocab_size, llm_error *err)
+{
     if (o->num_biases < 0 || o->num_biases > vocab_size || (o->num_biases && !o->biases))
         return out_of_range(err, "the number of logit biases", o->num_biases);
     for (int i = 0; i < o->num_biases; i++) {
@@ -53,11 +53,13 @@ static llm_status check_biases(const sampler_options *o, int vocab_size, llm_err
     return LLM_OK;
 }
 
-static bool within(float value, float smallest, float largest) {
+static bool within(float value, float smallest, float largest)
+{
     return value >= smallest && value <= largest;
 }
 
-static llm_status check_options(const sampler_options *o, int vocab_size, llm_error *err) {
+static llm_status check_options(const sampler_options *o, int vocab_size, llm_error *err)
+{
     if (o->temperature != 0 && !within(o->temperature, 1e-6f, 1e6f))
         return out_of_range(err, "temperature", o->temperature);
     if (!within(o->top_p, 0, FLT_MAX)) return out_of_range(err, "top_p", o->top_p);
@@ -77,18 +79,21 @@ static llm_status check_options(const sampler_options *o, int vocab_size, llm_er
     return check_biases(o, vocab_size, err);
 }
 
-static bool has_repetition(const sampler_options *o) {
+static bool has_repetition(const sampler_options *o)
+{
     return o->repetition_penalty != 0 && o->repetition_penalty != 1;
 }
 
 // Steele, Lea and Flood's SplitMix64 finaliser.
-static uint64_t mix(uint64_t z) {
+static uint64_t mix(uint64_t z)
+{
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
     z = (z ^ z >> 27) * 0x94D049BB133111EBu;
     return z ^ z >> 31;
 }
 
-llm_status sampler_create(const sampler_options *options, int vocab_size, sampler **out, llm_error *err) {
+llm_status sampler_create(const sampler_options *options, int vocab_size, sampler **out, llm_error *err)
+{
     *out = NULL;
     if (vocab_size < 1) return out_of_range(err, "the vocabulary size", vocab_size);
     llm_status status = check_options(options, vocab_size, err);
@@ -103,11 +108,14 @@ llm_status sampler_create(const sampler_options *options, int vocab_size, sample
     s->biases = mem_alloc_zero((size_t)options->num_biases + 1, sizeof *s->biases);
     s->maxima = mem_alloc_zero((size_t)s->num_blocks, sizeof *s->maxima);
     s->sums = mem_alloc_zero((size_t)s->num_blocks, sizeof *s->sums);
-    s->candidates = mem_alloc_zero((size_t)vocab_size, sizeof *s->candidates);
+    s->tokens = mem_alloc_zero((size_t)vocab_size, sizeof *s->tokens);
+    s->values = mem_alloc_zero((size_t)vocab_size, sizeof *s->values);
+    s->weights = mem_alloc_zero((size_t)vocab_size, sizeof *s->weights);
     s->amounts = mem_alloc_zero((size_t)vocab_size, sizeof *s->amounts);
     bool counts = has_repetition(options) || options->presence_penalty != 0;
     if (counts) s->counts = mem_alloc_zero((size_t)vocab_size, sizeof *s->counts);
-    if (!s->biases || !s->maxima || !s->sums || !s->candidates || !s->amounts || (counts && !s->counts)) {
+    bool candidates = s->tokens && s->values && s->weights && s->amounts;
+    if (!s->biases || !s->maxima || !s->sums || !candidates || (counts && !s->counts)) {
         sampler_free(s);
         return error_no_memory(err, "a sampler");
     }
@@ -117,21 +125,26 @@ llm_status sampler_create(const sampler_options *options, int vocab_size, sample
     return LLM_OK;
 }
 
-void sampler_free(sampler *s) {
+void sampler_free(sampler *s)
+{
     if (!s) return;
     mem_free(s->biases);
     mem_free(s->counts);
     mem_free(s->maxima);
     mem_free(s->sums);
-    mem_free(s->candidates);
+    mem_free(s->tokens);
+    mem_free(s->values);
+    mem_free(s->weights);
     mem_free(s->amounts);
     mem_free(s);
 }
 
-uint64_t sampler_draws(const sampler *s) {
+uint64_t sampler_draws(const sampler *s)
+{
     return s->draws;
 }
-void sampler_seek(sampler *s, uint64_t num_draws) {
+void sampler_seek(sampler *s, uint64_t num_draws)
+{
     s->draws = num_draws;
 }
 
@@ -141,26 +154,31 @@ static double next_uniform(sampler *s) // 0 <= u < 1
 }
 
 // The latest `context` tokens of the history; 0: all.
-static const int32_t *latest(const int32_t *history, size_t length, int context, size_t *count) {
+static const int32_t *latest(const int32_t *history, size_t length, int context, size_t *count)
+{
     *count = context && (size_t)context < length ? (size_t)context : length;
     return *count ? history + (length - *count) : history;
 }
 
-static bool in_vocabulary(const sampler *s, int32_t token) {
+static bool in_vocabulary(const sampler *s, int32_t token)
+{
     return token >= 0 && token < s->vocab_size;
 }
 
 // True the first time it is asked about a token since forget_tokens.
-static bool is_first(sampler *s, int32_t token) {
+static bool is_first(sampler *s, int32_t token)
+{
     return in_vocabulary(s, token) && s->counts[token]++ == 0;
 }
 
-static void forget_tokens(sampler *s, const int32_t *tokens, size_t count) {
+static void forget_tokens(sampler *s, const int32_t *tokens, size_t count)
+{
     for (size_t i = 0; i < count; i++)
         if (in_vocabulary(s, tokens[i])) s->counts[tokens[i]] = 0;
 }
 
-static void apply_penalties(sampler *s, float *logits, const int32_t *history, size_t length) {
+static void apply_penalties(sampler *s, float *logits, const int32_t *history, size_t length)
+{
     const sampler_options *o = &s->options;
     size_t count;
     for (int i = 0; i < o->num_biases; i++) logits[s->biases[i].token] += s->biases[i].bias;
@@ -187,7 +205,8 @@ static void apply_penalties(sampler *s, float *logits, const int32_t *history, s
 }
 
 // Block b, padded with -infinity into `padded` where the vocabulary ends inside it.
-static const float *block_of(const sampler *s, const float *logits, int b, float padded[BLOCK]) {
+static const float *block_of(const sampler *s, const float *logits, int b, float padded[BLOCK])
+{
     int begin = b * BLOCK, count = s->vocab_size - begin;
     if (count >= BLOCK) return logits + begin;
     for (int i = 0; i < BLOCK; i++) padded[i] = i < count ? logits[begin + i] : -INFINITY;
@@ -195,7 +214,8 @@ static const float *block_of(const sampler *s, const float *logits, int b, float
 }
 
 // Fills maxima and largest; false if a logit is NaN or +infinity, or all are -infinity.
-static bool scan(sampler *s, const float *logits) {
+static bool scan(sampler *s, const float *logits)
+{
     float padded[BLOCK], lanes[LANES];
     int invalid[LANES] = {0}, any_invalid = 0;
     s->largest = -INFINITY;
@@ -218,22 +238,25 @@ static bool scan(sampler *s, const float *logits) {
 
 // The weight of a logit relative to the largest; at temperature 1 times the partition sum it is the
 // probability.
-static float weigh(const sampler *s, float logit, float inverse_temperature) {
+static float weigh(const sampler *s, float logit, float inverse_temperature)
+{
     return portable_exp((logit - s->largest) * inverse_temperature);
 }
 
 // In a loop of its own, which compilers turn into vector code.
-static void weigh_block(const float *restrict logits, float largest, float inverse_temperature,
-                        float *restrict weights) {
-    for (int i = 0; i < BLOCK; i++) weights[i] = portable_exp((logits[i] - largest) * inverse_temperature);
+static void weigh_all(const float *restrict logits, size_t count, float largest, float inverse_temperature,
+                      float *restrict weights)
+{
+    for (size_t i = 0; i < count; i++) weights[i] = portable_exp((logits[i] - largest) * inverse_temperature);
 }
 
 // Sums the weights of every block into sums; returns the total.
-static double sum_weights(sampler *s, const float *logits, float inverse_temperature) {
+static double sum_weights(sampler *s, const float *logits, float inverse_temperature)
+{
     float padded[BLOCK], weights[BLOCK];
     double total = 0;
     for (int b = 0; b < s->num_blocks; b++) {
-        weigh_block(block_of(s, logits, b, padded), s->largest, inverse_temperature, weights);
+        weigh_all(block_of(s, logits, b, padded), BLOCK, s->largest, inverse_temperature, weights);
         for (int half = BLOCK / 2; half; half /= 2)
             for (int i = 0; i < half; i++) weights[i] += weights[i + half];
         total += s->sums[b] = weights[0];
@@ -242,25 +265,29 @@ static double sum_weights(sampler *s, const float *logits, float inverse_tempera
 }
 
 // Collects, in the order of their ids, the tokens whose logit is at least `smallest`.
-static void gather(sampler *s, const float *logits, float smallest) {
+static void gather(sampler *s, const float *logits, float smallest)
+{
     s->num_candidates = 0;
     for (int b = 0; b < s->num_blocks; b++) {
         if (s->maxima[b] < smallest) continue;
         int end = (b + 1) * BLOCK < s->vocab_size ? (b + 1) * BLOCK : s->vocab_size;
         for (int i = b * BLOCK; i < end; i++) {
-            s->candidates[s->num_candidates] = (candidate){i, logits[i]};
+            s->tokens[s->num_candidates] = i;
+            s->values[s->num_candidates] = logits[i];
             s->num_candidates += logits[i] >= smallest;
         }
     }
 }
 
 // Unsigned numbers in the order of the floats; -0 is 0.
-static uint32_t order_key(float x) {
+static uint32_t order_key(float x)
+{
     uint32_t bits = float_to_bits(x + 0.0f);
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-static float key_value(uint32_t key) {
+static float key_value(uint32_t key)
+{
     return bits_to_float(key & 0x80000000u ? key & 0x7FFFFFFFu : ~key);
 }
 
@@ -272,7 +299,8 @@ typedef struct histogram {
 
 // The lowest seen bucket above which, `*above` included, lies less than `limit`; adds what lies above it to
 // *above.
-static uint32_t find_bucket(const histogram *h, double limit, double *above) {
+static uint32_t find_bucket(const histogram *h, double limit, double *above)
+{
     uint32_t best = 0;
     double running = *above;
     for (int bucket = RADIX - 1; bucket >= 0 && running < limit; bucket--) {
@@ -285,29 +313,27 @@ static uint32_t find_bucket(const histogram *h, double limit, double *above) {
 }
 
 // 64 buckets a unit below the largest logit; the lowest takes the rest.
-static uint32_t coarse_bucket(const sampler *s, float logit) {
+static uint32_t coarse_bucket(const sampler *s, float logit)
+{
     float distance = (s->largest - logit) * 64.0f;
     return (uint32_t)(RADIX - 1) - (uint32_t)(distance < RADIX - 1 ? distance : RADIX - 1);
 }
 
 // Leaves in amounts the candidates of the coarse bucket that holds the threshold; returns how many there are.
-static size_t select_coarse(sampler *s, double limit, bool by_mass, double *above) {
+static size_t select_coarse(sampler *s, double limit, bool by_mass, double *above)
+{
     histogram h = {0};
+    if (by_mass) weigh_all(s->values, s->num_candidates, s->largest, 1, s->weights);
     for (size_t i = 0; i < s->num_candidates; i++) {
-        float logit = s->candidates[i].logit;
-        s->amounts[i] = (amount){logit, by_mass ? weigh(s, logit, 1) : 1};
-    }
-    for (size_t i = 0; i < s->num_candidates; i++) {
-        uint32_t bucket = coarse_bucket(s, s->amounts[i].logit);
-        h.amounts[bucket] += s->amounts[i].value;
+        uint32_t bucket = coarse_bucket(s, s->values[i]);
+        h.amounts[bucket] += by_mass ? s->weights[i] : 1;
         h.seen[bucket] = true;
     }
     uint32_t best = find_bucket(&h, limit, above);
     size_t count = 0;
     for (size_t i = 0; i < s->num_candidates; i++) {
-        amount a = s->amounts[i];
-        s->amounts[count] = a;
-        count += coarse_bucket(s, a.logit) == best;
+        s->amounts[count] = (amount){s->values[i], by_mass ? s->weights[i] : 1};
+        count += coarse_bucket(s, s->values[i]) == best;
     }
     return count;
 }
@@ -315,7 +341,8 @@ static size_t select_coarse(sampler *s, double limit, bool by_mass, double *abov
 // The smallest candidate logit above which lies less than `limit`: that many candidates or, by_mass, that
 // much of the weights' sum. *above is what lies strictly above it. One coarse step, then a radix search over
 // the logits' bits.
-static float select_threshold(sampler *s, double limit, bool by_mass, double *above) {
+static float select_threshold(sampler *s, double limit, bool by_mass, double *above)
+{
     *above = 0;
     size_t count = select_coarse(s, limit, by_mass, above);
     uint32_t prefix = 0, known = 0;
@@ -336,34 +363,41 @@ static float select_threshold(sampler *s, double limit, bool by_mass, double *ab
 }
 
 // A logit that at least `count` logits reach: the count-th largest block maximum.
-static float bound_count(sampler *s, size_t count) {
+static float bound_count(sampler *s, size_t count)
+{
     double above;
     if (count > (size_t)s->num_blocks) return -INFINITY;
-    for (int b = 0; b < s->num_blocks; b++) s->candidates[b] = (candidate){b, s->maxima[b]};
+    memcpy(s->values, s->maxima, (size_t)s->num_blocks * sizeof *s->values);
     s->num_candidates = (size_t)s->num_blocks;
     return select_threshold(s, (double)count, false, &above);
 }
 
-static float larger(float a, float b) {
+static float larger(float a, float b)
+{
     return a > b ? a : b;
 }
 
 // Keeps the candidates of at least `smallest`, and of those that equal `tied` the first `num_tied` only.
-static void keep(sampler *s, float smallest, float tied, size_t num_tied) {
+static void keep(sampler *s, float smallest, float tied, size_t num_tied)
+{
     size_t kept = 0;
     for (size_t i = 0; i < s->num_candidates; i++) {
-        candidate c = s->candidates[i];
-        if (c.logit < smallest || (c.logit == tied && num_tied == 0)) continue;
-        if (c.logit == tied) num_tied--;
-        s->candidates[kept++] = c;
+        float logit = s->values[i];
+        bool equal = logit == tied, stays = logit >= smallest && !(equal && num_tied == 0);
+        s->tokens[kept] = s->tokens[i];
+        s->values[kept] = logit;
+        kept += stays;
+        num_tied -= stays && equal;
     }
     s->num_candidates = kept;
 }
 
 // Leaves the candidates that top_p, min_p and top_k let through. `total` is the sum of all weights.
-static void filter(sampler *s, const float *logits, double total) {
+static void filter(sampler *s, const float *logits, double total)
+{
     const sampler_options *o = &s->options;
-    bool top_p = o->top_p > 0 && o->top_p<1, top_k = o->top_k> 0 && o->top_k < s->vocab_size;
+    bool top_p = o->top_p > 0 && o->top_p < 1;
+    bool top_k = o->top_k > 0 && o->top_k < s->vocab_size;
     float smallest = -INFINITY, bound = -INFINITY, tied = INFINITY;
     size_t num_tied = 0;
     double above;
@@ -383,22 +417,24 @@ static void filter(sampler *s, const float *logits, double total) {
     keep(s, smallest, tied, num_tied);
 }
 
-static int32_t draw_candidate(sampler *s) {
+static int32_t draw_candidate(sampler *s)
+{
     float inverse = 1 / s->options.temperature;
     double total = 0, running = 0;
-    for (size_t i = 0; i < s->num_candidates; i++) total += weigh(s, s->candidates[i].logit, inverse);
+    weigh_all(s->values, s->num_candidates, s->largest, inverse, s->weights);
+    for (size_t i = 0; i < s->num_candidates; i++) total += s->weights[i];
     double target = next_uniform(s) * total;
     int32_t token = -1;
     for (size_t i = 0; i < s->num_candidates && running <= target; i++) {
-        float weight = weigh(s, s->candidates[i].logit, inverse);
-        running += weight;
-        if (weight > 0) token = s->candidates[i].token;
+        running += s->weights[i];
+        if (s->weights[i] > 0) token = s->tokens[i];
     }
     return token;
 }
 
 // From the whole vocabulary: first the block, then the token in it.
-static int32_t draw_token(sampler *s, const float *logits) {
+static int32_t draw_token(sampler *s, const float *logits)
+{
     float inverse = 1 / s->options.temperature;
     double target = next_uniform(s) * sum_weights(s, logits, inverse), after = 0, running = 0;
     int block = 0;
@@ -415,7 +451,8 @@ static int32_t draw_token(sampler *s, const float *logits) {
     return token;
 }
 
-static int32_t most_likely(const sampler *s, const float *logits) {
+static int32_t most_likely(const sampler *s, const float *logits)
+{
     int b = 0;
     while (s->maxima[b] != s->largest) b++;
     int32_t token = b * BLOCK;
@@ -423,17 +460,18 @@ static int32_t most_likely(const sampler *s, const float *logits) {
     return token;
 }
 
-static void fill_top(sampler *s, const float *logits, int count, double log_total, sampler_result *result) {
+static void fill_top(sampler *s, const float *logits, int count, double log_total, sampler_result *result)
+{
     double above;
     if (count > s->vocab_size) count = s->vocab_size;
     gather(s, logits, bound_count(s, (size_t)count));
     float tied = select_threshold(s, count, false, &above);
     keep(s, tied, tied, (size_t)count - (size_t)above);
     for (int i = 0; i < count; i++) {
-        candidate c = s->candidates[i];
-        sampler_logprob entry = {c.token, (float)((double)c.logit - s->largest - log_total)};
+        float logit = s->values[i];
+        sampler_logprob entry = {s->tokens[i], (float)((double)logit - s->largest - log_total)};
         int place = i;
-        for (; place > 0 && logits[s->top[place - 1].token] < c.logit; place--)
+        for (; place > 0 && logits[s->top[place - 1].token] < logit; place--)
             s->top[place] = s->top[place - 1];
         s->top[place] = entry;
     }
@@ -442,7 +480,8 @@ static void fill_top(sampler *s, const float *logits, int count, double log_tota
 }
 
 llm_status sampler_sample(sampler *s, float *logits, const int32_t *history, size_t history_length,
-                          sampler_result *result, llm_error *err) {
+                          sampler_result *result, llm_error *err)
+{
     const sampler_options *o = &s->options;
     *result = (sampler_result){.token = -1, .logprob = NAN};
     apply_penalties(s, logits, history, history_length);
