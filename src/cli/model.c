@@ -34,14 +34,18 @@ double now_seconds(void) {
 // ---- Progress: one line on the terminal, overwritten
 // ---------------------------------------------------------------
 
-static bool progress_shown;
+static bool progress_runs, progress_shown;
 
 int show_progress(void *user, const char *what, double fraction) {
-    static double shown_at;
+    static double began_at, shown_at;
+    double now = now_seconds();
     (void)user;
-    if (isatty(STDERR_FILENO) && (!progress_shown || now_seconds() - shown_at > 0.1)) {
+    if (!progress_runs) began_at = now;
+    progress_runs = true;
+    // What is done at once needs no line.
+    if (isatty(STDERR_FILENO) && now - began_at > 0.3 && now - shown_at > 0.1) {
         fprintf(stderr, "\r\033[K%s %d %%", what, (int)(fraction * 100));
-        shown_at = now_seconds();
+        shown_at = now;
         progress_shown = true;
     }
     return interrupted();
@@ -49,7 +53,7 @@ int show_progress(void *user, const char *what, double fraction) {
 
 void hide_progress(void) {
     if (progress_shown) fprintf(stderr, "\r\033[K");
-    progress_shown = false;
+    progress_runs = progress_shown = false;
 }
 
 static void print_message(void *user, int level, const char *message) {
