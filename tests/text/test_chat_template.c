@@ -83,6 +83,42 @@ static void test_templates_render_as_jinja2_does(void **state)
     assert_int_equal(t.differences, 0);
 }
 
+// Every filter, test, method and operator, one by one (tools/make_jinja_golden.py).
+static void test_expressions_evaluate_as_in_jinja2(void **state)
+{
+    (void)state;
+    yyjson_doc *doc;
+    assert_ok(json_read_file(GOLDEN_DIR "/jinja.json", 16 << 20, &doc, &err));
+    yyjson_val *root = yyjson_doc_get_root(doc), *test;
+    size_t i, count;
+    int differences = 0;
+    yyjson_arr_foreach(yyjson_obj_get(root, "cases"), i, count, test)
+    {
+        yyjson_val *source = yyjson_arr_get(test, 0), *output = yyjson_arr_get(test, 1), *error = yyjson_arr_get(test, 2);
+        jinja_template *parsed = NULL;
+        jinja_options options;
+        buf out = {0};
+        jinja_options_init(&options);
+        options.now = golden_now;
+        options.now_is_utc = true;
+        llm_status status = jinja_parse(yyjson_get_str(source), yyjson_get_len(source), &parsed, &err);
+        if (status == LLM_OK) status = jinja_render(parsed, yyjson_obj_get(root, "context"), &options, &out, &err);
+        const char *text = out.data ? out.data : "";
+        bool same = error ? status == LLM_TEMPLATE_ERROR && strstr(err.message, yyjson_get_str(error))
+                          : status == LLM_OK && out.length == yyjson_get_len(output) && memcmp(text, yyjson_get_str(output), out.length) == 0;
+        if (!same) {
+            differences++;
+            print_message("%s\n   gives %s%s\n   not   %s%s\n", yyjson_get_str(source), status == LLM_OK ? "" : "error: ",
+                          status == LLM_OK ? text : err.message, error ? "error: " : "", yyjson_get_str(error ? error : output));
+        }
+        buf_free(&out);
+        jinja_template_free(parsed);
+    }
+    json_free(doc);
+    assert_true(count > 300);
+    assert_int_equal(differences, 0);
+}
+
 static char folder[] = "/tmp/llmlocal-template-XXXXXX";
 
 static void put(const char *name, const char *text)
@@ -197,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_templates_render_as_jinja2_does),
+        cmocka_unit_test(test_expressions_evaluate_as_in_jinja2),
         cmocka_unit_test(test_the_template_and_its_variables_are_found),
         cmocka_unit_test(test_hostile_templates_end),
     };
