@@ -6,12 +6,14 @@
 #include "text/jinja_render.h"
 #include "text/jinja_text.h"
 
-void jinja_options_init(jinja_options *options) {
+void jinja_options_init(jinja_options *options)
+{
     *options =
         (jinja_options){.now = -1, .max_steps = 200000000, .max_output = 64 << 20, .max_memory = 256 << 20};
 }
 
-static void parse_all(jparser *p, jinja_template *tmpl, const char *source, size_t length) {
+static void parse_all(jparser *p, jinja_template *tmpl, const char *source, size_t length)
+{
     if (!strmap_init(&p->interned, 64)) {
         p->parse->status = error_no_memory(p->parse->err, "a template");
         longjmp(p->parse->failed, 1);
@@ -21,7 +23,8 @@ static void parse_all(jparser *p, jinja_template *tmpl, const char *source, size
     jinja_resolve(p, tmpl);
 }
 
-llm_status jinja_parse(const char *source, size_t length, jinja_template **result, llm_error *err) {
+llm_status jinja_parse(const char *source, size_t length, jinja_template **result, llm_error *err)
+{
     *result = NULL;
     if (length > JINJA_MAX_SOURCE)
         return error_set(err, LLM_TEMPLATE_ERROR, "the template is too large: %zu bytes, the limit is %d",
@@ -45,32 +48,45 @@ llm_status jinja_parse(const char *source, size_t length, jinja_template **resul
     return LLM_OK;
 }
 
-void jinja_template_free(jinja_template *tmpl) {
+void jinja_template_free(jinja_template *tmpl)
+{
     if (!tmpl) return;
     arena_free(&tmpl->memory);
     mem_free(tmpl);
 }
 
-static void render_all(jrender *r, yyjson_val *context) {
-    r->context = r->exported = jdict_new(r);
-    if (context && !yyjson_is_obj(context)) jinja_raise(r, "a template's variables must be an object");
-    if (context) r->context = jinja_from_json(r, context).dict;
-    jinja_run_template(r);
-}
-
-llm_status jinja_render(const jinja_template *tmpl, yyjson_val *context, const jinja_options *options,
-                        buf *out, llm_error *err) {
+llm_status jinja_render_prepared(const jinja_template *tmpl, void (*prepare)(jrender *r, const void *user),
+                                 const void *user, const jinja_options *options, buf *out, llm_error *err)
+{
     jrender r = {.tmpl = tmpl, .err = err};
     jinja_options_init(&r.options);
     if (options) r.options = *options;
     arena_init(&r.memory);
     r.text.limit = r.options.max_output;
     locale_t before = jinja_enter_locale();
-    if (setjmp(r.failed) == 0) render_all(&r, context);
+    if (setjmp(r.failed) == 0) {
+        r.context = jdict_new(&r);
+        r.exported = jdict_new(&r);
+        prepare(&r, user);
+        jinja_run_template(&r);
+    }
     jinja_leave_locale(before);
     if (r.status == LLM_OK && !buf_append(out, r.text.data, r.text.length))
         r.status = error_no_memory(err, "a rendered template");
     buf_free(&r.text);
     arena_free(&r.memory);
     return r.status;
+}
+
+static void set_variables(jrender *r, const void *context)
+{
+    yyjson_val *object = (yyjson_val *)context;
+    if (object && !yyjson_is_obj(object)) jinja_raise(r, "a template's variables must be an object");
+    if (object) r->context = jinja_from_json(r, object).dict;
+}
+
+llm_status jinja_render(const jinja_template *tmpl, yyjson_val *context, const jinja_options *options,
+                        buf *out, llm_error *err)
+{
+    return jinja_render_prepared(tmpl, set_variables, context, options, out, err);
 }

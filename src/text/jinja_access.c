@@ -4,7 +4,8 @@
 
 // ---- subscripts ----
 
-static bool position_of(jvalue index, size_t count, size_t *position) {
+static bool position_of(jvalue index, size_t count, size_t *position)
+{
     int64_t i = jinteger(index);
     if (i < 0) i += (int64_t)count;
     *position = (size_t)i;
@@ -12,7 +13,8 @@ static bool position_of(jvalue index, size_t count, size_t *position) {
 }
 
 // Python's object[index]; false where it raises a TypeError or LookupError.
-static bool subscript(jrender *r, jvalue object, jvalue index, jvalue *value) {
+static bool subscript(jrender *r, jvalue object, jvalue index, jvalue *value)
+{
     size_t position, length;
     switch (object.kind) {
     case J_LIST:
@@ -41,7 +43,8 @@ static bool subscript(jrender *r, jvalue object, jvalue index, jvalue *value) {
 
 // ---- attributes ----
 
-static bool is_mutator(jvalue object, const jstring *name) {
+static bool is_mutator(jvalue object, const jstring *name)
+{
     static const char *const of_list[] = {"append", "clear",  "pop",    "reverse", "insert",
                                           "sort",   "extend", "remove", NULL};
     static const char *const of_dict[] = {"clear", "pop", "popitem", "setdefault", "update", NULL};
@@ -52,7 +55,8 @@ static bool is_mutator(jvalue object, const jstring *name) {
 }
 
 // Attributes that Python gives every object. All of them are forbidden.
-static bool is_internal(const jstring *name) {
+static bool is_internal(const jstring *name)
+{
     static const char *const names[] = {
         "class",        "delattr",  "dir",          "doc",    "eq",        "format",        "ge",
         "getattribute", "getstate", "gt",           "hash",   "init",      "init_subclass", "le",
@@ -68,7 +72,8 @@ static bool is_internal(const jstring *name) {
     return false;
 }
 
-static bool loop_member(jrender *r, jloop *loop, const jstring *name, jvalue *value) {
+static bool loop_member(jrender *r, jloop *loop, const jstring *name, jvalue *value)
+{
     if (jstring_is(name, "index"))
         *value = jint(loop->index0 + 1);
     else if (jstring_is(name, "index0"))
@@ -102,7 +107,8 @@ static bool loop_member(jrender *r, jloop *loop, const jstring *name, jvalue *va
     return true;
 }
 
-static bool macro_member(jrender *r, const jmacro *macro, const jstring *name, jvalue *value) {
+static bool macro_member(jrender *r, const jmacro *macro, const jstring *name, jvalue *value)
+{
     const jmacro_syntax *syntax = macro->syntax;
     if (jstring_is(name, "name"))
         *value = syntax->name ? jstr(syntax->name) : jnone();
@@ -123,7 +129,8 @@ static bool macro_member(jrender *r, const jmacro *macro, const jstring *name, j
     return true;
 }
 
-static bool number_member(jvalue number, const jstring *name, jvalue *value) {
+static bool number_member(jvalue number, const jstring *name, jvalue *value)
+{
     bool is_real = jstring_is(name, "real"), is_imaginary = jstring_is(name, "imag");
     bool is_float = number.kind == J_FLOAT;
     if (!is_real && !is_imaginary &&
@@ -140,7 +147,8 @@ static bool number_member(jvalue number, const jstring *name, jvalue *value) {
     return true;
 }
 
-static bool data_member(jrender *r, jvalue object, const jstring *name, jvalue *value) {
+static bool data_member(jrender *r, jvalue object, const jstring *name, jvalue *value)
+{
     switch (object.kind) {
     case J_BOOL:
     case J_INT:
@@ -181,7 +189,8 @@ static bool data_member(jrender *r, jvalue object, const jstring *name, jvalue *
     }
 }
 
-bool jinja_member(jrender *r, jvalue object, const jstring *name, jvalue *value) {
+bool jinja_member(jrender *r, jvalue object, const jstring *name, jvalue *value)
+{
     const char *stable;
     jcallback call;
     if (object.kind == J_UNDEFINED && !is_internal(name)) {
@@ -200,11 +209,13 @@ bool jinja_member(jrender *r, jvalue object, const jstring *name, jvalue *value)
     return true;
 }
 
-static bool is_safe(jvalue object, const jstring *name) {
+static bool is_safe(jvalue object, const jstring *name)
+{
     return (name->length == 0 || name->data[0] != '_') && !is_mutator(object, name);
 }
 
-jvalue jinja_attribute(jrender *r, jvalue object, const jstring *name) {
+jvalue jinja_attribute(jrender *r, jvalue object, const jstring *name)
+{
     jvalue value;
     if (jinja_member(r, object, name, &value))
         return is_safe(object, name) ? value : jinja_forbidden(r, object, name);
@@ -212,7 +223,8 @@ jvalue jinja_attribute(jrender *r, jvalue object, const jstring *name) {
     return jinja_undefined_member(r, object, jstr(name));
 }
 
-jvalue jinja_item(jrender *r, jvalue object, jvalue index) {
+jvalue jinja_item(jrender *r, jvalue object, jvalue index)
+{
     jvalue value;
     if (subscript(r, object, index, &value)) return value;
     if (index.kind == J_STRING && jinja_member(r, object, index.string, &value))
@@ -222,14 +234,16 @@ jvalue jinja_item(jrender *r, jvalue object, jvalue index) {
 
 // ---- slices ----
 
-static bool slice_index(jrender *r, jvalue v, int64_t *index) {
+static bool slice_index(jrender *r, jvalue v, int64_t *index)
+{
     if (v.kind == J_NONE || v.kind == J_MISSING) return false;
     if (v.kind == J_BIG) return *index = v.string->data[0] == '-' ? INT64_MIN : INT64_MAX, true;
     if (!jis_integer(v)) jinja_raise(r, "slice indices must be integers or None or have an __index__ method");
     return *index = jinteger(v), true;
 }
 
-static int64_t clamp(int64_t index, int64_t count, int64_t step) {
+static int64_t clamp(int64_t index, int64_t count, int64_t step)
+{
     if (index < 0) index = index < -count ? (step < 0 ? -1 : 0) : index + count;
     int64_t last = step < 0 ? count - 1 : count;
     return index > last ? last : index;
@@ -237,7 +251,8 @@ static int64_t clamp(int64_t index, int64_t count, int64_t step) {
 
 // The slice of `count` items: its first, the stride and how many; `end` is where it ends.
 static size_t slice_bounds(jrender *r, int64_t count, jvalue start, jvalue stop, jvalue step, int64_t *first,
-                           int64_t *stride, int64_t *end) {
+                           int64_t *stride, int64_t *end)
+{
     int64_t from, to;
     *stride = 1;
     slice_index(r, step, stride);
@@ -251,7 +266,8 @@ static size_t slice_bounds(jrender *r, int64_t count, jvalue start, jvalue stop,
     return from > to ? (size_t)((from - to - 1) / -*stride + 1) : 0;
 }
 
-static jvalue slice_string(jrender *r, const jstring *s, int64_t first, int64_t stride, size_t count) {
+static jvalue slice_string(jrender *r, const jstring *s, int64_t first, int64_t stride, size_t count)
+{
     if (count == 0) return jinja_string_part(r, s, 0, 0);
     if (stride == 1)
         return jinja_string_part(r, s, jinja_offset(s, (size_t)first),
@@ -273,7 +289,8 @@ static jvalue slice_string(jrender *r, const jstring *s, int64_t first, int64_t 
     return s->markup ? jinja_markup(r, result) : result;
 }
 
-jvalue jinja_slice(jrender *r, jvalue object, jvalue start, jvalue stop, jvalue step) {
+jvalue jinja_slice(jrender *r, jvalue object, jvalue start, jvalue stop, jvalue step)
+{
     int64_t first, stride, end;
     size_t count;
     switch (object.kind) {

@@ -13,11 +13,13 @@ typedef struct braces {
 
 // ---- specifications: [[fill]align][sign][z][#][0][width][grouping][.precision][type] ----
 
-static _Noreturn void invalid(jrender *r) {
+static _Noreturn void invalid(jrender *r)
+{
     jinja_raise(r, "Invalid format specifier");
 }
 
-static int64_t spec_number(jrender *r, const jstring *s, size_t *i) {
+static int64_t spec_number(jrender *r, const jstring *s, size_t *i)
+{
     int64_t number = 0;
     for (; *i < s->length && s->data[*i] >= '0' && s->data[*i] <= '9'; ++*i) {
         number = number * 10 + (s->data[*i] - '0');
@@ -26,7 +28,8 @@ static int64_t spec_number(jrender *r, const jstring *s, size_t *i) {
     return number;
 }
 
-static jformat_spec parse_spec(jrender *r, const jstring *s) {
+static jformat_spec parse_spec(jrender *r, const jstring *s)
+{
     jformat_spec spec = {.fill = JINJA_STRING(" "), .precision = -1, .keyed = jmissing()};
     size_t i = 0, first = 0;
     uint32_t c;
@@ -57,11 +60,13 @@ static jformat_spec parse_spec(jrender *r, const jstring *s) {
     return spec;
 }
 
-static _Noreturn void unknown_code(jrender *r, const jformat_spec *spec, jvalue value) {
+static _Noreturn void unknown_code(jrender *r, const jformat_spec *spec, jvalue value)
+{
     jinja_raise(r, "Unknown format code '%c' for object of type '%s'", spec->type, jinja_type_name(value));
 }
 
-static void format_number(jrender *r, jformat_spec *spec, jvalue value) {
+static void format_number(jrender *r, jformat_spec *spec, jvalue value)
+{
     if (spec->type && strchr("eEfFgGn%", spec->type)) {
         jinja_format_float(r, spec, value.kind == J_FLOAT ? value.real : (double)jinteger(value));
     } else if (value.kind == J_FLOAT) {
@@ -80,7 +85,8 @@ static void format_number(jrender *r, jformat_spec *spec, jvalue value) {
     }
 }
 
-static void format_value(jrender *r, jvalue value, const jstring *text) {
+static void format_value(jrender *r, jvalue value, const jstring *text)
+{
     if (!text->length) {
         jinja_write(r, value);
         return;
@@ -103,18 +109,21 @@ static void format_value(jrender *r, jvalue value, const jstring *text) {
 
 // ---- fields ----
 
-static bool all_digits(const jstring *s) {
+static bool all_digits(const jstring *s)
+{
     for (size_t i = 0; i < s->length; i++)
         if (s->data[i] < '0' || s->data[i] > '9') return false;
     return s->length > 0;
 }
 
-static int64_t number_of(jrender *r, const jstring *s) {
+static int64_t number_of(jrender *r, const jstring *s)
+{
     size_t i = 0;
     return spec_number(r, s, &i);
 }
 
-static jvalue first_value(braces *b, const jstring *name) {
+static jvalue first_value(braces *b, const jstring *name)
+{
     jrender *r = b->r;
     if (!name->length || all_digits(name)) {
         if (!name->length && b->next < 0)
@@ -132,7 +141,8 @@ static jvalue first_value(braces *b, const jstring *name) {
     jinja_raise(r, "%.*s", JFMT(jinja_repr(r, jstr(name))));
 }
 
-static jvalue field_value(braces *b, const jstring *field) {
+static jvalue field_value(braces *b, const jstring *field)
+{
     jrender *r = b->r;
     size_t i = 0;
     while (i < field->length && field->data[i] != '.' && field->data[i] != '[') i++;
@@ -160,7 +170,8 @@ static jvalue field_value(braces *b, const jstring *field) {
 static void format_text(braces *b, const jstring *format, int depth);
 
 // Where the field that begins at `begin` ends, its nested fields included.
-static size_t field_end(jrender *r, const jstring *format, size_t begin) {
+static size_t field_end(jrender *r, const jstring *format, size_t begin)
+{
     size_t depth = 1;
     for (size_t i = begin; i < format->length; i++) {
         if (format->data[i] == '{') depth++;
@@ -169,7 +180,8 @@ static size_t field_end(jrender *r, const jstring *format, size_t begin) {
     jinja_raise(r, "expected '}' before end of string");
 }
 
-static void format_field(braces *b, const jstring *format, size_t begin, size_t end, int depth) {
+static void format_field(braces *b, const jstring *format, size_t begin, size_t end, int depth)
+{
     jrender *r = b->r;
     size_t name_end = begin;
     while (name_end < end && format->data[name_end] != ':' && format->data[name_end] != '!') {
@@ -203,7 +215,8 @@ static void format_field(braces *b, const jstring *format, size_t begin, size_t 
     }
 }
 
-static void format_text(braces *b, const jstring *format, int depth) {
+static void format_text(braces *b, const jstring *format, int depth)
+{
     jrender *r = b->r;
     if (depth < 0) jinja_raise(r, "Max string recursion exceeded");
     for (size_t i = 0; i < format->length; i++) {
@@ -223,7 +236,8 @@ static void format_text(braces *b, const jstring *format, int depth) {
     }
 }
 
-jvalue jinja_format_braces(jrender *r, const jstring *format, const jarguments *arguments) {
+jvalue jinja_format_braces(jrender *r, const jstring *format, const jarguments *arguments)
+{
     braces b = {r, arguments, 0, format->markup};
     size_t begin = jtext_begin(r);
     format_text(&b, format, 2);

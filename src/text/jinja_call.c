@@ -3,13 +3,15 @@
 #include "text/jinja_render.h"
 #include <string.h>
 
-static jvalue call_joiner(jjoiner *joiner) {
+static jvalue call_joiner(jjoiner *joiner)
+{
     if (joiner->used) return joiner->separator;
     joiner->used = true;
     return jstr(JINJA_STRING(""));
 }
 
-jvalue jinja_call(jrender *r, jvalue callee, const jarguments *arguments) {
+jvalue jinja_call(jrender *r, jvalue callee, const jarguments *arguments)
+{
     switch (callee.kind) {
     case J_FUNCTION: return callee.function->call(r, callee, arguments);
     case J_METHOD: return callee.method->call(r, callee.method->self, arguments);
@@ -33,7 +35,8 @@ typedef struct parameter_names {
     size_t length[JBUILTIN_MAX_PARAMETERS], count;
 } parameter_names;
 
-static parameter_names split_names(const char *parameters) {
+static parameter_names split_names(const char *parameters)
+{
     parameter_names names = {.count = 0};
     for (const char *c = parameters; *c;) {
         size_t length = strcspn(c, " ");
@@ -45,7 +48,8 @@ static parameter_names split_names(const char *parameters) {
     return names;
 }
 
-static size_t find_parameter(const parameter_names *names, const jstring *name) {
+static size_t find_parameter(const parameter_names *names, const jstring *name)
+{
     size_t i = 0;
     while (i < names->count &&
            (names->length[i] != name->length || memcmp(names->name[i], name->data, name->length) != 0))
@@ -53,7 +57,8 @@ static size_t find_parameter(const parameter_names *names, const jstring *name) 
     return i;
 }
 
-static _Noreturn void too_many(jrender *r, const char *python, size_t required, size_t most, size_t given) {
+static _Noreturn void too_many(jrender *r, const char *python, size_t required, size_t most, size_t given)
+{
     if (required < most)
         jinja_raise(r, "%s() takes from %zu to %zu positional arguments but %zu were given", python, required,
                     most, given);
@@ -62,7 +67,8 @@ static _Noreturn void too_many(jrender *r, const char *python, size_t required, 
 }
 
 static _Noreturn void missing(jrender *r, const char *python, const parameter_names *names, size_t required,
-                              const jvalue *bound) {
+                              const jvalue *bound)
+{
     size_t count = 0, shown = 0, begin = jtext_begin(r);
     for (size_t i = 0; i < required; i++) count += bound[i].kind == J_MISSING;
     buf_printf(&r->text, "%s() missing %zu required positional argument%s: ", python, count,
@@ -77,7 +83,8 @@ static _Noreturn void missing(jrender *r, const char *python, const parameter_na
 }
 
 void jinja_bind(jrender *r, const char *python, const char *parameters, size_t required, size_t hidden,
-                const jarguments *arguments, jvalue *bound) {
+                const jarguments *arguments, jvalue *bound)
+{
     parameter_names names = split_names(parameters);
     for (size_t i = 0; i < names.count; i++)
         bound[i] = i < arguments->count ? arguments->items[i] : jmissing();
@@ -97,7 +104,8 @@ void jinja_bind(jrender *r, const char *python, const char *parameters, size_t r
 }
 
 // Functions of C that take one argument, and those of the operator module, say it differently.
-static void bind_native(jrender *r, const jbuiltin *builtin, const jarguments *arguments, jvalue *bound) {
+static void bind_native(jrender *r, const jbuiltin *builtin, const jarguments *arguments, jvalue *bound)
+{
     const char *name = builtin->python + 1;
     if (arguments->num_keywords)
         jinja_raise(r, "%s%s() takes no keyword arguments", *builtin->python == '=' ? "_operator." : "",
@@ -110,7 +118,8 @@ static void bind_native(jrender *r, const jbuiltin *builtin, const jarguments *a
     for (size_t i = 0; i < arguments->count; i++) bound[i] = arguments->items[i];
 }
 
-jvalue jinja_call_builtin(jrender *r, const jbuiltin *builtin, jvalue value, const jarguments *arguments) {
+jvalue jinja_call_builtin(jrender *r, const jbuiltin *builtin, jvalue value, const jarguments *arguments)
+{
     if (!builtin->parameters) return builtin->call_any(r, value, arguments);
     jvalue bound[JBUILTIN_MAX_PARAMETERS], few[JBUILTIN_MAX_PARAMETERS];
     jarguments all = {.count = arguments->count + 1,
@@ -128,21 +137,24 @@ jvalue jinja_call_builtin(jrender *r, const jbuiltin *builtin, jvalue value, con
 
 // ---- filters and tests by name ----
 
-static _Noreturn void no_such(jrender *r, const char *kind, jvalue name) {
+static _Noreturn void no_such(jrender *r, const char *kind, jvalue name)
+{
     const jstring *shown = jinja_repr(r, name);
     if (name.kind != J_UNDEFINED) jinja_raise(r, "No %s named %.*s.", kind, JFMT(shown));
     jinja_raise(r, "No %s named %.*s. (%.*s; did you forget to quote the callable name?)", kind, JFMT(shown),
                 JFMT(jinja_undefined_message(r, name.undefined)));
 }
 
-jvalue jinja_call_filter(jrender *r, jvalue name, jvalue value, const jarguments *arguments) {
+jvalue jinja_call_filter(jrender *r, jvalue name, jvalue value, const jarguments *arguments)
+{
     jinja_hash(r, name);
     const jbuiltin *builtin = name.kind == J_STRING ? jinja_find_filter(name.string) : NULL;
     if (!builtin) no_such(r, "filter", name);
     return jinja_call_builtin(r, builtin, value, arguments);
 }
 
-jvalue jinja_call_test(jrender *r, jvalue name, jvalue value, const jarguments *arguments) {
+jvalue jinja_call_test(jrender *r, jvalue name, jvalue value, const jarguments *arguments)
+{
     jinja_hash(r, name);
     const jbuiltin *builtin = name.kind == J_STRING ? jinja_find_test(name.string) : NULL;
     if (!builtin) no_such(r, "test", name);

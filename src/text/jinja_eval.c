@@ -2,21 +2,24 @@
 #include "text/jinja_builtin.h"
 #include "text/jinja_render.h"
 
-static jvalue eval_name(jrender *r, const jnode *node) {
+static jvalue eval_name(jrender *r, const jnode *node)
+{
     const jactivation *activation = r->activation;
     for (uint32_t hops = node->name.slot.hops; hops; hops--) activation = activation->outer;
     jvalue value = activation->slots[node->name.slot.index];
     return value.kind == J_MISSING && node->check ? jinja_undefined_name(r, node->name.name) : value;
 }
 
-static jvalue eval_list(jrender *r, const jnode *node) {
+static jvalue eval_list(jrender *r, const jnode *node)
+{
     jlist *list = jlist_new(r, node->list.items.count);
     for (size_t i = 0; i < node->list.items.count; i++)
         jlist_append(r, list, jinja_evaluate(r, node->list.items.items[i]));
     return node->kind == JN_LIST ? jinja_list(list) : jinja_tuple(list);
 }
 
-static jvalue eval_dict(jrender *r, const jnode *node) {
+static jvalue eval_dict(jrender *r, const jnode *node)
+{
     jdict *dict = jdict_new(r);
     for (size_t i = 0; i < node->list.items.count; i += 2) {
         jvalue key = jinja_evaluate(r, node->list.items.items[i]);
@@ -25,7 +28,8 @@ static jvalue eval_dict(jrender *r, const jnode *node) {
     return (jvalue){.kind = J_DICT, .dict = dict};
 }
 
-static jvalue eval_conditional(jrender *r, const jnode *node) {
+static jvalue eval_conditional(jrender *r, const jnode *node)
+{
     if (jinja_truth(r, jinja_evaluate(r, node->conditional.test)))
         return jinja_evaluate(r, node->conditional.yes);
     if (node->conditional.no) return jinja_evaluate(r, node->conditional.no);
@@ -36,14 +40,16 @@ static jvalue eval_conditional(jrender *r, const jnode *node) {
     return jinja_undefined_hint(r, jtext_end(r, begin).string->data, NULL);
 }
 
-static jvalue eval_binary(jrender *r, const jnode *node) {
+static jvalue eval_binary(jrender *r, const jnode *node)
+{
     jvalue left = jinja_evaluate(r, node->binary.left);
     if (node->op == JO_AND) return jinja_truth(r, left) ? jinja_evaluate(r, node->binary.right) : left;
     if (node->op == JO_OR) return jinja_truth(r, left) ? left : jinja_evaluate(r, node->binary.right);
     return jinja_binary(r, node->op, left, jinja_evaluate(r, node->binary.right));
 }
 
-static jvalue eval_concat(jrender *r, const jnode *node) {
+static jvalue eval_concat(jrender *r, const jnode *node)
+{
     jlist *parts = jlist_new(r, node->list.items.count);
     for (size_t i = 0; i < node->list.items.count; i++)
         jlist_append(r, parts, jinja_evaluate(r, node->list.items.items[i]));
@@ -52,7 +58,8 @@ static jvalue eval_concat(jrender *r, const jnode *node) {
     return jtext_end(r, begin);
 }
 
-static bool compare(jrender *r, joperator op, jvalue left, jvalue right) {
+static bool compare(jrender *r, joperator op, jvalue left, jvalue right)
+{
     switch (op) {
     case JO_EQ: return jinja_equal(r, left, right);
     case JO_NE: return !jinja_equal(r, left, right);
@@ -62,7 +69,8 @@ static bool compare(jrender *r, joperator op, jvalue left, jvalue right) {
     }
 }
 
-static jvalue eval_comparison(jrender *r, const jnode *node) {
+static jvalue eval_comparison(jrender *r, const jnode *node)
+{
     jvalue left = jinja_evaluate(r, node->list.items.items[0]);
     for (size_t i = 1; i < node->list.items.count; i++) {
         jvalue right = jinja_evaluate(r, node->list.items.items[i]);
@@ -72,11 +80,13 @@ static jvalue eval_comparison(jrender *r, const jnode *node) {
     return jbool(true);
 }
 
-static jvalue eval_optional(jrender *r, const jnode *node) {
+static jvalue eval_optional(jrender *r, const jnode *node)
+{
     return node ? jinja_evaluate(r, node) : jnone();
 }
 
-static jvalue eval_subscript(jrender *r, const jnode *node) {
+static jvalue eval_subscript(jrender *r, const jnode *node)
+{
     const jnode *index = node->subscript.index;
     jvalue object = jinja_evaluate(r, node->subscript.object);
     if (index->kind != JN_SLICE) return jinja_item(r, object, jinja_evaluate(r, index));
@@ -86,7 +96,8 @@ static jvalue eval_subscript(jrender *r, const jnode *node) {
 
 // ---- calls ----
 
-static void add_keyword(jrender *r, jarguments *arguments, const jstring *name, jvalue value) {
+static void add_keyword(jrender *r, jarguments *arguments, const jstring *name, jvalue value)
+{
     for (size_t i = 0; i < arguments->num_keywords; i++)
         if (jstring_equals(arguments->keywords[i].name, name))
             jinja_raise(
@@ -96,7 +107,8 @@ static void add_keyword(jrender *r, jarguments *arguments, const jstring *name, 
     arguments->keywords[arguments->num_keywords++] = (jkeyword){name, value};
 }
 
-static void add_star(jrender *r, jarguments *arguments, jvalue star) {
+static void add_star(jrender *r, jarguments *arguments, jvalue star)
+{
     if (!jinja_is_iterable(star))
         jinja_raise(r,
                     "jinja2.sandbox.SandboxedEnvironment.call() argument after * must be an iterable, not %s",
@@ -109,7 +121,8 @@ static void add_star(jrender *r, jarguments *arguments, jvalue star) {
     arguments->count += more->count;
 }
 
-static void add_star_star(jrender *r, jarguments *arguments, jvalue mapping) {
+static void add_star_star(jrender *r, jarguments *arguments, jvalue mapping)
+{
     if (mapping.kind != J_DICT)
         jinja_raise(r,
                     "jinja2.sandbox.SandboxedEnvironment.call() argument after ** must be a mapping, not %s",
@@ -125,7 +138,8 @@ static void add_star_star(jrender *r, jarguments *arguments, jvalue mapping) {
     }
 }
 
-static jarguments eval_arguments(jrender *r, const jcall_syntax *call, size_t extra_keywords) {
+static jarguments eval_arguments(jrender *r, const jcall_syntax *call, size_t extra_keywords)
+{
     jarguments arguments = {.count = call->arguments.count, .num_keywords = call->keywords.count};
     if (arguments.count) arguments.items = jinja_alloc(r, arguments.count, sizeof *arguments.items);
     size_t num_keywords = arguments.num_keywords + extra_keywords;
@@ -140,7 +154,8 @@ static jarguments eval_arguments(jrender *r, const jcall_syntax *call, size_t ex
     return arguments;
 }
 
-jvalue jinja_evaluate_call(jrender *r, const jnode *node, jvalue caller) {
+jvalue jinja_evaluate_call(jrender *r, const jnode *node, jvalue caller)
+{
     jvalue callee = jinja_evaluate(r, node->apply.object);
     bool has_caller = caller.kind != J_MISSING;
     jarguments arguments = eval_arguments(r, node->apply.call, has_caller);
@@ -153,7 +168,8 @@ jvalue jinja_evaluate_call(jrender *r, const jnode *node, jvalue caller) {
     return jinja_call(r, callee, &arguments);
 }
 
-static jvalue eval_filter(jrender *r, const jnode *node) {
+static jvalue eval_filter(jrender *r, const jnode *node)
+{
     jvalue value = node->apply.object ? jinja_evaluate(r, node->apply.object) : r->captured;
     jarguments arguments = eval_arguments(r, node->apply.call, 0);
     if (!node->apply.builtin)
@@ -162,7 +178,8 @@ static jvalue eval_filter(jrender *r, const jnode *node) {
     return jinja_call_builtin(r, node->apply.builtin, value, &arguments);
 }
 
-static jvalue evaluate(jrender *r, const jnode *node) {
+static jvalue evaluate(jrender *r, const jnode *node)
+{
     switch (node->kind) {
     case JN_CONST: return node->constant;
     case JN_NAME: return eval_name(r, node);
@@ -184,7 +201,8 @@ static jvalue evaluate(jrender *r, const jnode *node) {
     }
 }
 
-jvalue jinja_evaluate(jrender *r, const jnode *node) {
+jvalue jinja_evaluate(jrender *r, const jnode *node)
+{
     jinja_step(r, 1);
     jinja_enter(r);
     jvalue value = evaluate(r, node);

@@ -8,13 +8,15 @@ static flow run_body(jrender *r, const jnodes *body);
 
 // ---- variables ----
 
-static jvalue *slot_at(jrender *r, jslot slot) {
+static jvalue *slot_at(jrender *r, jslot slot)
+{
     jactivation *activation = r->activation;
     for (uint32_t hops = slot.hops; hops; hops--) activation = activation->outer;
     return &activation->slots[slot.index];
 }
 
-jvalue jinja_resolve_name(jrender *r, const jstring *name) {
+jvalue jinja_resolve_name(jrender *r, const jstring *name)
+{
     jvalue value;
     if (r->locals && jdict_find(r->locals, name, &value)) return value;
     if (jdict_find(r->exported, name, &value)) return value;
@@ -22,7 +24,8 @@ jvalue jinja_resolve_name(jrender *r, const jstring *name) {
     return jinja_global(name);
 }
 
-static void enter_scope(jrender *r, const jscope *scope) {
+static void enter_scope(jrender *r, const jscope *scope)
+{
     jvalue *slots = r->activation->slots;
     for (size_t i = 0; i < scope->count; i++) {
         const jload *load = &scope->loads[i];
@@ -35,12 +38,14 @@ static void enter_scope(jrender *r, const jscope *scope) {
     }
 }
 
-static void leave_scope(jrender *r, const jscope *scope) {
+static void leave_scope(jrender *r, const jscope *scope)
+{
     for (size_t i = 0; i < scope->count; i++) r->activation->slots[scope->loads[i].slot] = jmissing();
 }
 
 // A new activation becomes the current one; the old one is returned to be put back.
-static jactivation *push_activation(jrender *r, const jcode *code, jactivation *outer) {
+static jactivation *push_activation(jrender *r, const jcode *code, jactivation *outer)
+{
     jactivation *before = r->activation,
                 *fresh = jinja_alloc(r, 1, sizeof *fresh + code->num_slots * sizeof(jvalue));
     fresh->outer = outer;
@@ -48,7 +53,8 @@ static jactivation *push_activation(jrender *r, const jcode *code, jactivation *
     return before;
 }
 
-static void set_namespace(jrender *r, const jnode *target, jvalue value) {
+static void set_namespace(jrender *r, const jnode *target, jvalue value)
+{
     const jvalue *space = slot_at(r, target->name.slot);
     if (space->kind != J_NAMESPACE) jinja_raise(r, "cannot assign attribute on non-namespace object");
     if (target->name.attribute->data[0] == '_')
@@ -61,7 +67,8 @@ static void set_namespace(jrender *r, const jnode *target, jvalue value) {
 
 static void assign(jrender *r, const jnode *target, jvalue value);
 
-static void unpack(jrender *r, const jnodes *targets, jvalue value) {
+static void unpack(jrender *r, const jnodes *targets, jvalue value)
+{
     jiterator it;
     jvalue extra, *items = jinja_alloc(r, targets->count + 1, sizeof *items);
     size_t count = 0;
@@ -76,7 +83,8 @@ static void unpack(jrender *r, const jnodes *targets, jvalue value) {
     for (size_t i = 0; i < count; i++) assign(r, targets->items[i], items[i]);
 }
 
-static void assign(jrender *r, const jnode *target, jvalue value) {
+static void assign(jrender *r, const jnode *target, jvalue value)
+{
     if (target->kind == JN_TUPLE) {
         unpack(r, &target->list.items, value);
     } else if (target->kind == JN_NSREF) {
@@ -87,14 +95,16 @@ static void assign(jrender *r, const jnode *target, jvalue value) {
     }
 }
 
-static void run_assign(jrender *r, const jassign *statement) {
+static void run_assign(jrender *r, const jassign *statement)
+{
     for (size_t i = 0; i < statement->num_namespaces; i++)
         if (slot_at(r, statement->namespaces[i])->kind != J_NAMESPACE)
             jinja_raise(r, "cannot assign attribute on non-namespace object");
     assign(r, statement->target, jinja_evaluate(r, statement->value));
 }
 
-static flow run_assign_block(jrender *r, const jassign *statement) {
+static flow run_assign_block(jrender *r, const jassign *statement)
+{
     size_t begin = jtext_begin(r);
     enter_scope(r, &statement->scope);
     flow after = run_body(r, &statement->body);
@@ -117,7 +127,8 @@ static void write_string(jrender *r, jvalue value)
     jtext_string(r, value.string);
 }
 
-static flow run_filter_block(jrender *r, const jwith *statement) {
+static flow run_filter_block(jrender *r, const jwith *statement)
+{
     size_t begin = jtext_begin(r);
     enter_scope(r, &statement->scope);
     flow after = run_body(r, &statement->body);
@@ -128,7 +139,8 @@ static flow run_filter_block(jrender *r, const jwith *statement) {
     return RUN_ON;
 }
 
-static flow run_with(jrender *r, const jwith *statement) {
+static flow run_with(jrender *r, const jwith *statement)
+{
     enter_scope(r, &statement->scope);
     for (size_t i = 0; i < statement->targets.count; i++)
         assign(r, statement->targets.items[i], jinja_evaluate(r, statement->values.items[i]));
@@ -147,7 +159,8 @@ typedef struct loop_filter {
 } loop_filter;
 
 // What the filter yields: the target's value, made anew from its variables.
-static jvalue target_value(jrender *r, const jnode *target) {
+static jvalue target_value(jrender *r, const jnode *target)
+{
     if (target->kind != JN_TUPLE) return *slot_at(r, target->name.slot);
     jlist *list = jlist_new(r, target->list.items.count);
     for (size_t i = 0; i < target->list.items.count; i++)
@@ -155,7 +168,8 @@ static jvalue target_value(jrender *r, const jnode *target) {
     return jinja_tuple(list);
 }
 
-static bool next_filtered(jrender *r, jiterator *it, jvalue *item) {
+static bool next_filtered(jrender *r, jiterator *it, jvalue *item)
+{
     loop_filter *filter = it->state;
     jactivation *before = r->activation;
     r->activation = filter->activation;
@@ -175,7 +189,8 @@ static bool next_filtered(jrender *r, jiterator *it, jvalue *item) {
 }
 
 // `definer`: the activation in which the loop stands.
-static jvalue filtered(jrender *r, const jfor *loop, jvalue iterable, jactivation *definer) {
+static jvalue filtered(jrender *r, const jfor *loop, jvalue iterable, jactivation *definer)
+{
     loop_filter *filter = jinja_alloc(r, 1, sizeof *filter);
     jactivation *before = push_activation(r, &loop->test_code, definer);
     filter->loop = loop;
@@ -185,7 +200,8 @@ static jvalue filtered(jrender *r, const jfor *loop, jvalue iterable, jactivatio
 }
 
 // As in Jinja2's generated code, only an iteration that reaches its end keeps the else branch from running.
-static flow run_loop(jrender *r, const jfor *loop, jvalue iterable, int64_t depth, jactivation *definer) {
+static flow run_loop(jrender *r, const jfor *loop, jvalue iterable, int64_t depth, jactivation *definer)
+{
     jiterator source;
     jloop context = {.source = &source, .index0 = -1, .length = -1, .depth0 = depth, .outer = definer},
           *shared = NULL;
@@ -219,7 +235,8 @@ static flow run_loop(jrender *r, const jfor *loop, jvalue iterable, int64_t dept
 }
 
 static jvalue run_recursive(jrender *r, const jfor *loop, jvalue iterable, int64_t depth,
-                            jactivation *definer) {
+                            jactivation *definer)
+{
     size_t begin = jtext_begin(r);
     jinja_enter(r);
     jactivation *before = push_activation(r, &loop->code, definer);
@@ -229,7 +246,8 @@ static jvalue run_recursive(jrender *r, const jfor *loop, jvalue iterable, int64
     return jtext_end(r, begin);
 }
 
-jvalue jinja_call_loop(jrender *r, jloop *loop, const jarguments *arguments) {
+jvalue jinja_call_loop(jrender *r, jloop *loop, const jarguments *arguments)
+{
     if (arguments->count + arguments->num_keywords == 0)
         jinja_raise(r, "LoopContext.__call__() missing 1 required positional argument: 'iterable'");
     if (arguments->count + arguments->num_keywords > 1)
@@ -241,7 +259,8 @@ jvalue jinja_call_loop(jrender *r, jloop *loop, const jarguments *arguments) {
     return run_recursive(r, loop->recursive, iterable, loop->depth0 + 1, loop->outer);
 }
 
-static flow run_for(jrender *r, const jfor *loop) {
+static flow run_for(jrender *r, const jfor *loop)
+{
     jvalue iterable = jinja_evaluate(r, loop->iter);
     if (!loop->recursive) return run_loop(r, loop, iterable, 0, r->activation);
     jinja_write(r, run_recursive(r, loop, iterable, 0, r->activation));
@@ -250,26 +269,29 @@ static flow run_for(jrender *r, const jfor *loop) {
 
 // ---- macros ----
 
-static jvalue new_macro(jrender *r, const jmacro_syntax *syntax) {
+static jvalue new_macro(jrender *r, const jmacro_syntax *syntax)
+{
     jmacro *macro = jinja_alloc(r, 1, sizeof *macro);
     *macro = (jmacro){syntax, r->activation};
     return (jvalue){.kind = J_MACRO, .macro = macro};
 }
 
-static const jstring *macro_name(jrender *r, const jmacro_syntax *syntax) {
+static const jstring *macro_name(jrender *r, const jmacro_syntax *syntax)
+{
     return jinja_repr(r, syntax->name ? jstr(syntax->name) : jnone());
 }
 
 // Takes a keyword out of the arguments; J_MISSING if it is not there.
-static jvalue take_keyword(const jarguments *arguments, bool *taken, const jstring *name) {
+static jvalue take_keyword(const jarguments *arguments, bool *taken, const jstring *name)
+{
     for (size_t i = 0; i < arguments->num_keywords; i++)
         if (!taken[i] && jstring_equals(arguments->keywords[i].name, name))
             return taken[i] = true, arguments->keywords[i].value;
     return jmissing();
 }
 
-static void bind_rest(jrender *r, const jmacro_syntax *syntax, const jarguments *arguments,
-                      const bool *taken) {
+static void bind_rest(jrender *r, const jmacro_syntax *syntax, const jarguments *arguments, const bool *taken)
+{
     jvalue *slots = r->activation->slots;
     size_t num_parameters = syntax->parameters.count;
     jdict *kwargs = syntax->uses_kwargs ? jdict_new(r) : NULL;
@@ -303,7 +325,8 @@ static void bind_rest(jrender *r, const jmacro_syntax *syntax, const jarguments 
     }
 }
 
-static void bind_macro(jrender *r, const jmacro_syntax *syntax, const jarguments *arguments) {
+static void bind_macro(jrender *r, const jmacro_syntax *syntax, const jarguments *arguments)
+{
     jvalue *slots = r->activation->slots;
     size_t num_parameters = syntax->parameters.count;
     bool found_caller = false, *taken = jinja_alloc(r, arguments->num_keywords + 1, sizeof *taken);
@@ -323,7 +346,8 @@ static void bind_macro(jrender *r, const jmacro_syntax *syntax, const jarguments
     bind_rest(r, syntax, arguments, taken);
 }
 
-static void set_defaults(jrender *r, const jmacro_syntax *syntax) {
+static void set_defaults(jrender *r, const jmacro_syntax *syntax)
+{
     size_t num_parameters = syntax->parameters.count, first_default = num_parameters - syntax->defaults.count;
     for (size_t i = 0; i < num_parameters; i++) {
         const jnode *parameter = syntax->parameters.items[i];
@@ -341,7 +365,8 @@ static void set_defaults(jrender *r, const jmacro_syntax *syntax) {
     }
 }
 
-jvalue jinja_call_macro(jrender *r, jmacro *macro, const jarguments *arguments) {
+jvalue jinja_call_macro(jrender *r, jmacro *macro, const jarguments *arguments)
+{
     const jmacro_syntax *syntax = macro->syntax;
     jactivation *before = push_activation(r, &syntax->code, macro->outer);
     jinja_enter(r);
@@ -355,13 +380,15 @@ jvalue jinja_call_macro(jrender *r, jmacro *macro, const jarguments *arguments) 
     return jtext_end(r, begin);
 }
 
-static void run_macro(jrender *r, const jnode *node) {
+static void run_macro(jrender *r, const jnode *node)
+{
     jvalue macro = new_macro(r, node->macro.syntax);
     *slot_at(r, node->macro.slot) = macro;
     if (node->exported && r->tmpl->blocks) jdict_set(r, r->exported, jstr(node->macro.syntax->name), macro);
 }
 
-static void run_generation(jrender *r, const jmacro_syntax *syntax) {
+static void run_generation(jrender *r, const jmacro_syntax *syntax)
+{
     jactivation *before = push_activation(r, &syntax->code, r->activation);
     bind_macro(r, syntax, &(const jarguments){0});
     enter_scope(r, &syntax->code.scope);
@@ -371,7 +398,8 @@ static void run_generation(jrender *r, const jmacro_syntax *syntax) {
 
 // ---- blocks ----
 
-static void run_block_code(jrender *r, const jblock *block) {
+static void run_block_code(jrender *r, const jblock *block)
+{
     jactivation *before = push_activation(r, &block->code, NULL);
     jinja_enter(r);
     if (block->uses_self) r->activation->slots[block->self_slot] = (jvalue){.kind = J_SELF};
@@ -381,7 +409,8 @@ static void run_block_code(jrender *r, const jblock *block) {
     r->activation = before;
 }
 
-static void run_block(jrender *r, const jblock *block) {
+static void run_block(jrender *r, const jblock *block)
+{
     jdict *before = r->locals;
     if (block->required) jinja_raise(r, "Required block '%.*s' not found", JFMT(block->name));
     if (block->scoped) {
@@ -398,7 +427,8 @@ static void run_block(jrender *r, const jblock *block) {
     r->locals = before;
 }
 
-jvalue jinja_call_block(jrender *r, const jblock *block) {
+jvalue jinja_call_block(jrender *r, const jblock *block)
+{
     jdict *before = r->locals;
     size_t begin = jtext_begin(r);
     r->locals = NULL;
@@ -409,7 +439,8 @@ jvalue jinja_call_block(jrender *r, const jblock *block) {
 
 // ---- everything ----
 
-static flow run_if(jrender *r, const jbranch *branch) {
+static flow run_if(jrender *r, const jbranch *branch)
+{
     if (jinja_truth(r, jinja_evaluate(r, branch->test))) return run_body(r, &branch->body);
     for (size_t i = 0; i < branch->elifs.count; i++) {
         const jbranch *other = branch->elifs.items[i]->branch;
@@ -418,7 +449,8 @@ static flow run_if(jrender *r, const jbranch *branch) {
     return run_body(r, &branch->otherwise);
 }
 
-static flow run_statement(jrender *r, const jnode *node) {
+static flow run_statement(jrender *r, const jnode *node)
+{
     switch (node->kind) {
     case JN_DATA: jtext_string(r, node->data); break;
     case JN_OUTPUT: jinja_write(r, jinja_evaluate(r, node->binary.left)); break;
@@ -444,7 +476,8 @@ static flow run_statement(jrender *r, const jnode *node) {
     return RUN_ON;
 }
 
-static flow run_body(jrender *r, const jnodes *body) {
+static flow run_body(jrender *r, const jnodes *body)
+{
     flow after = RUN_ON;
     jinja_enter(r);
     for (size_t i = 0; i < body->count && after == RUN_ON; i++) {
@@ -455,7 +488,8 @@ static flow run_body(jrender *r, const jnodes *body) {
     return after;
 }
 
-void jinja_run_template(jrender *r) {
+void jinja_run_template(jrender *r)
+{
     push_activation(r, &r->tmpl->code, NULL);
     if (r->tmpl->uses_self) r->activation->slots[r->tmpl->self_slot] = (jvalue){.kind = J_SELF};
     enter_scope(r, &r->tmpl->code.scope);

@@ -4,10 +4,12 @@
 #include "text/jinja_unicode.h"
 #include <string.h>
 
-static bool given(jvalue v) {
+static bool given(jvalue v)
+{
     return v.kind != J_MISSING;
 }
-static bool given_some(jvalue v) {
+static bool given_some(jvalue v)
+{
     return v.kind != J_MISSING && v.kind != J_NONE;
 }
 // The argument `reverse` of sorted(), which takes integers only.
@@ -16,7 +18,8 @@ static bool reversed(jrender *r, jvalue v)
     return given(v) && jinja_index(r, v, "'%s' object cannot be interpreted as an integer") != 0;
 }
 
-static bool flag(jrender *r, jvalue v) {
+static bool flag(jrender *r, jvalue v)
+{
     return given(v) && jinja_truth(r, v);
 }
 
@@ -28,7 +31,8 @@ typedef struct getter {
     jvalue otherwise; // for what is undefined; J_MISSING: none
 } getter;
 
-static bool all_digits(const jstring *s) {
+static bool all_digits(const jstring *s)
+{
     for (size_t i = 0; i < s->length;) {
         uint32_t c;
         i += jinja_decode(s->data + i, &c);
@@ -37,7 +41,8 @@ static bool all_digits(const jstring *s) {
     return s->length > 0;
 }
 
-static void add_part(jrender *r, jlist *parts, const jstring *name) {
+static void add_part(jrender *r, jlist *parts, const jstring *name)
+{
     int64_t number = 0;
     if (!all_digits(name) || name->length > 18 || !jis_ascii(name)) {
         jlist_append(r, parts, jstr(name));
@@ -47,7 +52,8 @@ static void add_part(jrender *r, jlist *parts, const jstring *name) {
     jlist_append(r, parts, jint(number));
 }
 
-static jlist *split_on(jrender *r, const jstring *s, char separator) {
+static jlist *split_on(jrender *r, const jstring *s, char separator)
+{
     jlist *parts = jlist_new(r, 0);
     size_t begin = 0;
     for (size_t i = 0; i <= s->length; i++) {
@@ -58,7 +64,8 @@ static jlist *split_on(jrender *r, const jstring *s, char separator) {
     return parts;
 }
 
-static getter new_getter(jrender *r, jvalue attribute, bool ignore_case, jvalue otherwise) {
+static getter new_getter(jrender *r, jvalue attribute, bool ignore_case, jvalue otherwise)
+{
     getter g = {jlist_new(r, 1), ignore_case, otherwise.kind == J_NONE ? jmissing() : otherwise};
     if (attribute.kind == J_STRING) {
         const jlist *names = split_on(r, attribute.string, '.');
@@ -69,7 +76,8 @@ static getter new_getter(jrender *r, jvalue attribute, bool ignore_case, jvalue 
     return g;
 }
 
-static jvalue get(jrender *r, const getter *g, jvalue item) {
+static jvalue get(jrender *r, const getter *g, jvalue item)
+{
     for (size_t i = 0; i < g->parts->count; i++) {
         item = jinja_item(r, item, g->parts->items[i]);
         if (item.kind == J_UNDEFINED && given(g->otherwise)) item = g->otherwise;
@@ -80,7 +88,8 @@ static jvalue get(jrender *r, const getter *g, jvalue item) {
 
 // ---- order ----
 
-static jvalue filter_sort(jrender *r, jvalue *v) {
+static jvalue filter_sort(jrender *r, jvalue *v)
+{
     jlist *items = jinja_collect(r, v[0]), *keys = jlist_new(r, items->count), *names;
     bool ignore_case = !flag(r, v[2]), backwards = reversed(r, v[1]);
     names = v[3].kind == J_STRING ? split_on(r, v[3].string, ',') : jlist_new(r, 1);
@@ -97,13 +106,15 @@ static jvalue filter_sort(jrender *r, jvalue *v) {
     return jinja_list(items);
 }
 
-static const jdict *needs_items(jrender *r, jvalue value) {
+static const jdict *needs_items(jrender *r, jvalue value)
+{
     if (value.kind == J_UNDEFINED) jinja_raise_undefined(r, value.undefined);
     if (value.kind != J_DICT) jinja_raise(r, "'%s' object has no attribute 'items'", jinja_type_name(value));
     return value.dict;
 }
 
-static jvalue filter_dictsort(jrender *r, jvalue *v) {
+static jvalue filter_dictsort(jrender *r, jvalue *v)
+{
     bool by_value = given(v[2]) && v[2].kind == J_STRING && jstring_is(v[2].string, "value");
     bool by_key = !given(v[2]) || (v[2].kind == J_STRING && jstring_is(v[2].string, "key"));
     if (!by_key && !by_value) jinja_raise(r, "You can only sort by either \"key\" or \"value\"");
@@ -119,7 +130,8 @@ static jvalue filter_dictsort(jrender *r, jvalue *v) {
     return jinja_list(items);
 }
 
-static jvalue extreme(jrender *r, jvalue *v, joperator op) {
+static jvalue extreme(jrender *r, jvalue *v, joperator op)
+{
     jiterator it;
     jvalue best, item;
     jiterator_begin(r, v[0], &it);
@@ -136,14 +148,17 @@ static jvalue extreme(jrender *r, jvalue *v, joperator op) {
     return best;
 }
 
-static jvalue filter_min(jrender *r, jvalue *v) {
+static jvalue filter_min(jrender *r, jvalue *v)
+{
     return extreme(r, v, JO_LT);
 }
-static jvalue filter_max(jrender *r, jvalue *v) {
+static jvalue filter_max(jrender *r, jvalue *v)
+{
     return extreme(r, v, JO_GT);
 }
 
-static jvalue filter_groupby(jrender *r, jvalue *v) {
+static jvalue filter_groupby(jrender *r, jvalue *v)
+{
     jlist *items = jinja_collect(r, v[0]), *keys = jlist_new(r, items->count), *groups = jlist_new(r, 0),
           *members = NULL;
     bool case_sensitive = flag(r, v[3]);
@@ -165,7 +180,8 @@ static jvalue filter_groupby(jrender *r, jvalue *v) {
 
 // ---- single items and sums ----
 
-static jvalue filter_first(jrender *r, jvalue *v) {
+static jvalue filter_first(jrender *r, jvalue *v)
+{
     jiterator it;
     jvalue item;
     jiterator_begin(r, v[0], &it);
@@ -174,7 +190,8 @@ static jvalue filter_first(jrender *r, jvalue *v) {
                : jinja_undefined_hint(r, "No first item, sequence was empty.", NULL);
 }
 
-static jvalue filter_last(jrender *r, jvalue *v) {
+static jvalue filter_last(jrender *r, jvalue *v)
+{
     jvalue backwards = jinja_reversed(r, v[0]), item;
     if (!given(backwards)) jinja_raise(r, "'%s' object is not reversible", jinja_type_name(v[0]));
     return jiterator_next(r, backwards.iterator, &item)
@@ -182,7 +199,8 @@ static jvalue filter_last(jrender *r, jvalue *v) {
                : jinja_undefined_hint(r, "No last item, sequence was empty.", NULL);
 }
 
-static jvalue filter_reverse(jrender *r, jvalue *v) {
+static jvalue filter_reverse(jrender *r, jvalue *v)
+{
     if (v[0].kind == J_STRING) return jinja_slice(r, v[0], jnone(), jnone(), jint(-1));
     jvalue backwards = jinja_reversed(r, v[0]);
     if (given(backwards)) return backwards;
@@ -196,7 +214,8 @@ static jvalue filter_reverse(jrender *r, jvalue *v) {
     return jinja_list(list);
 }
 
-static jvalue filter_sum(jrender *r, jvalue *v) {
+static jvalue filter_sum(jrender *r, jvalue *v)
+{
     jiterator it;
     jvalue total = given(v[2]) ? v[2] : jint(0), item;
     getter g = new_getter(r, v[1], false, jmissing());
@@ -206,7 +225,8 @@ static jvalue filter_sum(jrender *r, jvalue *v) {
     return total;
 }
 
-static jvalue filter_join(jrender *r, jvalue *v) {
+static jvalue filter_join(jrender *r, jvalue *v)
+{
     jiterator it;
     jvalue item;
     const jstring *separator = given(v[1]) ? jinja_str(r, v[1]) : JINJA_STRING("");
@@ -217,10 +237,12 @@ static jvalue filter_join(jrender *r, jvalue *v) {
     return jinja_join(r, separator, strings);
 }
 
-static jvalue filter_length(jrender *r, jvalue *v) {
+static jvalue filter_length(jrender *r, jvalue *v)
+{
     return jint(jinja_length(r, v[0]));
 }
-static jvalue filter_list(jrender *r, jvalue *v) {
+static jvalue filter_list(jrender *r, jvalue *v)
+{
     return jinja_list(jinja_collect(r, v[0]));
 }
 
@@ -235,7 +257,8 @@ typedef struct pipeline {
     jiterator source;
 } pipeline;
 
-static jarguments copy_arguments(jrender *r, const jarguments *a) {
+static jarguments copy_arguments(jrender *r, const jarguments *a)
+{
     jarguments copy = {.count = a->count, .num_keywords = a->num_keywords};
     copy.items = jinja_alloc(r, a->count + 1, sizeof *copy.items);
     copy.keywords = jinja_alloc(r, a->num_keywords + 1, sizeof *copy.keywords);
@@ -244,12 +267,14 @@ static jarguments copy_arguments(jrender *r, const jarguments *a) {
     return copy;
 }
 
-static void drop_arguments(jarguments *a, size_t count) {
+static void drop_arguments(jarguments *a, size_t count)
+{
     a->items += count;
     a->count -= count;
 }
 
-static void prepare_map(jrender *r, pipeline *p) {
+static void prepare_map(jrender *r, pipeline *p)
+{
     jvalue attribute = jmissing(), otherwise = jmissing();
     const jstring *unexpected = NULL;
     for (size_t i = 0; i < p->arguments.num_keywords; i++) {
@@ -272,7 +297,8 @@ static void prepare_map(jrender *r, pipeline *p) {
     drop_arguments(&p->arguments, 1);
 }
 
-static void prepare_select(jrender *r, pipeline *p) {
+static void prepare_select(jrender *r, pipeline *p)
+{
     p->get = new_getter(r, jmissing(), false, jmissing());
     if (p->by_attribute) {
         if (!p->arguments.count) jinja_raise(r, "Missing parameter for attribute name");
@@ -284,7 +310,8 @@ static void prepare_select(jrender *r, pipeline *p) {
     drop_arguments(&p->arguments, 1);
 }
 
-static bool start(jrender *r, pipeline *p, jvalue source, void (*prepare)(jrender *, pipeline *)) {
+static bool start(jrender *r, pipeline *p, jvalue source, void (*prepare)(jrender *, pipeline *))
+{
     if (!p->started) {
         p->started = true;
         p->empty = !jinja_truth(r, source);
@@ -295,14 +322,16 @@ static bool start(jrender *r, pipeline *p, jvalue source, void (*prepare)(jrende
     return !p->empty;
 }
 
-static bool next_mapped(jrender *r, jiterator *it, jvalue *item) {
+static bool next_mapped(jrender *r, jiterator *it, jvalue *item)
+{
     pipeline *p = it->state;
     if (!start(r, p, it->source, prepare_map) || !jiterator_next(r, &p->source, item)) return false;
     *item = given(p->name) ? jinja_call_filter(r, p->name, *item, &p->arguments) : get(r, &p->get, *item);
     return true;
 }
 
-static bool next_selected(jrender *r, jiterator *it, jvalue *item) {
+static bool next_selected(jrender *r, jiterator *it, jvalue *item)
+{
     pipeline *p = it->state;
     if (!start(r, p, it->source, prepare_select)) return false;
     while (jiterator_next(r, &p->source, item)) {
@@ -314,7 +343,8 @@ static bool next_selected(jrender *r, jiterator *it, jvalue *item) {
 }
 
 static jvalue new_pipeline(jrender *r, jvalue source, const jarguments *a,
-                           bool (*next)(jrender *, jiterator *, jvalue *), bool reject, bool by_attribute) {
+                           bool (*next)(jrender *, jiterator *, jvalue *), bool reject, bool by_attribute)
+{
     pipeline *p = jinja_alloc(r, 1, sizeof *p);
     *p = (pipeline){.name = jmissing(),
                     .arguments = copy_arguments(r, a),
@@ -323,23 +353,29 @@ static jvalue new_pipeline(jrender *r, jvalue source, const jarguments *a,
     return jinja_generator(r, next, source, p);
 }
 
-static jvalue filter_map(jrender *r, jvalue v, const jarguments *a) {
+static jvalue filter_map(jrender *r, jvalue v, const jarguments *a)
+{
     return new_pipeline(r, v, a, next_mapped, false, false);
 }
-static jvalue filter_select(jrender *r, jvalue v, const jarguments *a) {
+static jvalue filter_select(jrender *r, jvalue v, const jarguments *a)
+{
     return new_pipeline(r, v, a, next_selected, false, false);
 }
-static jvalue filter_reject(jrender *r, jvalue v, const jarguments *a) {
+static jvalue filter_reject(jrender *r, jvalue v, const jarguments *a)
+{
     return new_pipeline(r, v, a, next_selected, true, false);
 }
-static jvalue filter_selectattr(jrender *r, jvalue v, const jarguments *a) {
+static jvalue filter_selectattr(jrender *r, jvalue v, const jarguments *a)
+{
     return new_pipeline(r, v, a, next_selected, false, true);
 }
-static jvalue filter_rejectattr(jrender *r, jvalue v, const jarguments *a) {
+static jvalue filter_rejectattr(jrender *r, jvalue v, const jarguments *a)
+{
     return new_pipeline(r, v, a, next_selected, true, true);
 }
 
-static bool next_unique(jrender *r, jiterator *it, jvalue *item) {
+static bool next_unique(jrender *r, jiterator *it, jvalue *item)
+{
     pipeline *p = it->state;
     jdict *seen = it->inner ? it->inner->state : NULL;
     jvalue ignored;
@@ -356,7 +392,8 @@ static bool next_unique(jrender *r, jiterator *it, jvalue *item) {
     return false;
 }
 
-static jvalue filter_unique(jrender *r, jvalue *v) {
+static jvalue filter_unique(jrender *r, jvalue *v)
+{
     pipeline *p = jinja_alloc(r, 1, sizeof *p);
     p->get = new_getter(r, v[2], !flag(r, v[1]), jmissing());
     jvalue generator = jinja_generator(r, next_unique, v[0], p);
@@ -365,7 +402,8 @@ static jvalue filter_unique(jrender *r, jvalue *v) {
     return generator;
 }
 
-static bool next_item(jrender *r, jiterator *it, jvalue *item) {
+static bool next_item(jrender *r, jiterator *it, jvalue *item)
+{
     if (it->source.kind == J_UNDEFINED) return false;
     if (it->source.kind != J_DICT) jinja_raise(r, "Can only get item pairs from a mapping.");
     if (it->position >= it->source.dict->count) return false;
@@ -374,7 +412,8 @@ static bool next_item(jrender *r, jiterator *it, jvalue *item) {
     return true;
 }
 
-static jvalue filter_items(jrender *r, jvalue *v) {
+static jvalue filter_items(jrender *r, jvalue *v)
+{
     return jinja_generator(r, next_item, v[0], NULL);
 }
 
@@ -385,7 +424,8 @@ typedef struct batches {
     bool started;
 } batches;
 
-static bool next_batch(jrender *r, jiterator *it, jvalue *item) {
+static bool next_batch(jrender *r, jiterator *it, jvalue *item)
+{
     batches *b = it->state;
     jlist *batch = jlist_new(r, 0);
     jvalue next;
@@ -413,7 +453,8 @@ static bool next_batch(jrender *r, jiterator *it, jvalue *item) {
     return *item = jinja_list(batch), true;
 }
 
-static jvalue filter_batch(jrender *r, jvalue *v) {
+static jvalue filter_batch(jrender *r, jvalue *v)
+{
     batches *b = jinja_alloc(r, 1, sizeof *b);
     *b = (batches){.size = v[1], .fill = v[2], .pending = jmissing()};
     return jinja_generator(r, next_batch, v[0], b);
@@ -425,7 +466,8 @@ typedef struct slices {
     int64_t number, per_slice, with_extra, offset, limit;
 } slices;
 
-static bool next_slice(jrender *r, jiterator *it, jvalue *item) {
+static bool next_slice(jrender *r, jiterator *it, jvalue *item)
+{
     slices *s = it->state;
     if (!s->items) {
         s->items = jinja_collect(r, it->source);
@@ -448,22 +490,28 @@ static bool next_slice(jrender *r, jiterator *it, jvalue *item) {
     return *item = jinja_list(part), true;
 }
 
-static jvalue filter_slice(jrender *r, jvalue *v) {
+static jvalue filter_slice(jrender *r, jvalue *v)
+{
     slices *s = jinja_alloc(r, 1, sizeof *s);
     s->count = v[1];
     s->fill = v[2];
     return jinja_generator(r, next_slice, v[0], s);
 }
 
-static jvalue filter_random(jrender *r, jvalue value, const jarguments *a) {
+static jvalue filter_random(jrender *r, jvalue value, const jarguments *a)
+{
     (void)value, (void)a;
     jinja_raise(r, "the filter random is not supported: prompts are reproducible");
 }
 
 #define SEQUENCE(name, python, parameters, required, hidden, function)                                       \
-    { name, python, parameters, required, hidden, function, NULL }
+    {                                                                                                        \
+        name, python, parameters, required, hidden, function, NULL                                           \
+    }
 #define ANY(name, python, function)                                                                          \
-    { name, python, NULL, 0, 0, NULL, function }
+    {                                                                                                        \
+        name, python, NULL, 0, 0, NULL, function                                                             \
+    }
 const jbuiltin jinja_sequence_filters[] = {
     SEQUENCE("batch", "do_batch", "value linecount fill_with", 2, 0, filter_batch),
     SEQUENCE("count", "!len", "obj", 1, 0, filter_length),

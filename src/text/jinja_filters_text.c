@@ -4,45 +4,57 @@
 #include "text/jinja_unicode.h"
 #include <string.h>
 
-static bool given(jvalue v) {
+static bool given(jvalue v)
+{
     return v.kind != J_MISSING;
 }
-static bool given_some(jvalue v) {
+static bool given_some(jvalue v)
+{
     return v.kind != J_MISSING && v.kind != J_NONE;
 }
 
-static int64_t integer_or(jrender *r, jvalue v, int64_t otherwise) {
+static int64_t integer_or(jrender *r, jvalue v, int64_t otherwise)
+{
     return given(v) ? jinja_index(r, v, "'%s' object cannot be interpreted as an integer") : otherwise;
 }
 
-static jvalue filter_upper(jrender *r, jvalue *v) {
+static jvalue filter_upper(jrender *r, jvalue *v)
+{
     return jinja_change_case(r, jinja_soft_str(r, v[0]), JCASE_UPPER);
 }
-static jvalue filter_lower(jrender *r, jvalue *v) {
+static jvalue filter_lower(jrender *r, jvalue *v)
+{
     return jinja_change_case(r, jinja_soft_str(r, v[0]), JCASE_LOWER);
 }
-static jvalue filter_capitalize(jrender *r, jvalue *v) {
+static jvalue filter_capitalize(jrender *r, jvalue *v)
+{
     return jinja_change_case(r, jinja_soft_str(r, v[0]), JCASE_CAPITALIZE);
 }
-static jvalue filter_string(jrender *r, jvalue *v) {
+static jvalue filter_string(jrender *r, jvalue *v)
+{
     return jstr(jinja_soft_str(r, v[0]));
 }
-static jvalue filter_escape(jrender *r, jvalue *v) {
+static jvalue filter_escape(jrender *r, jvalue *v)
+{
     return jinja_escape(r, v[0]);
 }
-static jvalue filter_force_escape(jrender *r, jvalue *v) {
+static jvalue filter_force_escape(jrender *r, jvalue *v)
+{
     return jinja_escape(r, jstr(jinja_str(r, v[0])));
 }
-static jvalue filter_safe(jrender *r, jvalue *v) {
+static jvalue filter_safe(jrender *r, jvalue *v)
+{
     return jinja_markup(r, jstr(jinja_str(r, v[0])));
 }
 
-static bool starts_word(uint32_t c) {
+static bool starts_word(uint32_t c)
+{
     return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || jinja_is_space(c);
 }
 
 // Words begin after white space and opening brackets, so that "it's" stays one.
-static jvalue filter_title(jrender *r, jvalue *v) {
+static jvalue filter_title(jrender *r, jvalue *v)
+{
     const jstring *s = jinja_soft_str(r, v[0]);
     size_t begin = jtext_begin(r);
     for (size_t i = 0; i < s->length;) {
@@ -63,22 +75,25 @@ static jvalue filter_title(jrender *r, jvalue *v) {
     return jtext_end(r, begin);
 }
 
-static jvalue filter_trim(jrender *r, jvalue *v) {
-    if (given_some(v[1]) && v[1].kind != J_STRING)
-        jinja_raise(r, "strip arg must be None or str");
+static jvalue filter_trim(jrender *r, jvalue *v)
+{
+    if (given_some(v[1]) && v[1].kind != J_STRING) jinja_raise(r, "strip arg must be None or str");
     return jinja_strip(r, jinja_soft_str(r, v[0]), given_some(v[1]) ? v[1].string : NULL, true, true);
 }
 
-static jvalue filter_center(jrender *r, jvalue *v) {
+static jvalue filter_center(jrender *r, jvalue *v)
+{
     return jinja_center(r, jinja_soft_str(r, v[0]), integer_or(r, v[1], 80), JINJA_STRING(" "));
 }
 
-static jvalue filter_replace(jrender *r, jvalue *v) {
+static jvalue filter_replace(jrender *r, jvalue *v)
+{
     int64_t count = given_some(v[3]) ? integer_or(r, v[3], -1) : -1;
     return jinja_replace(r, jinja_str(r, v[0]), jinja_str(r, v[1]), jinja_str(r, v[2]), count);
 }
 
-static jvalue filter_format(jrender *r, jvalue value, const jarguments *a) {
+static jvalue filter_format(jrender *r, jvalue value, const jarguments *a)
+{
     const jstring *format = jinja_soft_str(r, value);
     if (a->count && a->num_keywords)
         jinja_raise(r, "can't handle positional and keyword arguments at the same time");
@@ -95,7 +110,8 @@ static jvalue filter_format(jrender *r, jvalue value, const jarguments *a) {
 
 // ---- lines ----
 
-static jvalue filter_indent(jrender *r, jvalue *v) {
+static jvalue filter_indent(jrender *r, jvalue *v)
+{
     jvalue width = given(v[1]) ? v[1] : jint(4);
     if (width.kind != J_STRING) width = jinja_binary(r, JO_MUL, jstr(JINJA_STRING(" ")), width);
     if (v[0].kind == J_UNDEFINED) jinja_raise_undefined(r, v[0].undefined);
@@ -125,25 +141,29 @@ static jvalue filter_truncate(jrender *r, jvalue *v)
     jvalue length = given(v[1]) ? v[1] : jint(255), leeway = given_some(v[4]) ? v[4] : jint(5);
     jvalue end = given(v[3]) ? v[3] : jstr(JINJA_STRING("...")), end_length = jint(jinja_length(r, end));
     if (!jinja_compare(r, JO_GE, length, end_length))
-        jinja_raise(r, "expected length >= %lld, got %.*s", (long long)end_length.integer, JFMT(jinja_str(r, length)));
+        jinja_raise(r, "expected length >= %lld, got %.*s", (long long)end_length.integer,
+                    JFMT(jinja_str(r, length)));
     if (!jinja_compare(r, JO_GE, leeway, jint(0)))
         jinja_raise(r, "expected leeway >= 0, got %.*s", JFMT(jinja_str(r, leeway)));
     jvalue longest = jinja_binary(r, JO_ADD, length, leeway);
     if (jinja_compare(r, JO_LE, jint(jinja_length(r, v[0])), longest)) return v[0];
     jvalue cut = jinja_slice(r, v[0], jnone(), jinja_binary(r, JO_SUB, length, end_length), jnone());
     if (!(given(v[2]) && jinja_truth(r, v[2]))) {
-        if (cut.kind != J_STRING) jinja_raise(r, "'%s' object has no attribute 'rsplit'", jinja_type_name(cut));
+        if (cut.kind != J_STRING)
+            jinja_raise(r, "'%s' object has no attribute 'rsplit'", jinja_type_name(cut));
         const char *blank = memrchr(cut.string->data, ' ', cut.string->length);
         if (blank) cut = jinja_string_part(r, cut.string, 0, (size_t)(blank - cut.string->data));
     }
     return jinja_binary(r, JO_ADD, cut, end);
 }
 
-static bool is_word(uint32_t c) {
+static bool is_word(uint32_t c)
+{
     return c == '_' || jinja_is_alnum(c);
 }
 
-static jvalue filter_wordcount(jrender *r, jvalue *v) {
+static jvalue filter_wordcount(jrender *r, jvalue *v)
+{
     const jstring *s = jinja_soft_str(r, v[0]);
     int64_t count = 0;
     bool inside = false;
@@ -158,7 +178,8 @@ static jvalue filter_wordcount(jrender *r, jvalue *v) {
 
 // ---- markup and URLs ----
 
-static const char *entity(const char *text, size_t length, uint32_t *c) {
+static const char *entity(const char *text, size_t length, uint32_t *c)
+{
     static const struct {
         const char *name;
         uint32_t c;
@@ -186,7 +207,8 @@ static const char *entity(const char *text, size_t length, uint32_t *c) {
     return text + i + (i < length && text[i] == ';');
 }
 
-static jvalue filter_striptags(jrender *r, jvalue *v) {
+static jvalue filter_striptags(jrender *r, jvalue *v)
+{
     const jstring *s = jinja_str(r, v[0]);
     size_t begin = jtext_begin(r), position = 0, i;
     for (;;) {
@@ -215,7 +237,8 @@ static jvalue filter_striptags(jrender *r, jvalue *v) {
     return jtext_end(r, begin);
 }
 
-static void write_quoted(jrender *r, jvalue value, bool for_query) {
+static void write_quoted(jrender *r, jvalue value, bool for_query)
+{
     static const char hex[] = "0123456789ABCDEF";
     const jstring *s = jinja_str(r, value);
     for (size_t i = 0; i < s->length; i++) {
@@ -230,7 +253,8 @@ static void write_quoted(jrender *r, jvalue value, bool for_query) {
     }
 }
 
-static jvalue filter_urlencode(jrender *r, jvalue *v) {
+static jvalue filter_urlencode(jrender *r, jvalue *v)
+{
     size_t begin = jtext_begin(r), count = 0;
     if (v[0].kind == J_STRING || !jinja_is_iterable(v[0])) {
         write_quoted(r, v[0], false);
@@ -259,7 +283,8 @@ static jvalue filter_urlencode(jrender *r, jvalue *v) {
     return jtext_end(r, begin);
 }
 
-static jvalue filter_xmlattr(jrender *r, jvalue *v) {
+static jvalue filter_xmlattr(jrender *r, jvalue *v)
+{
     size_t begin = jtext_begin(r), count = 0;
     if (v[0].kind == J_UNDEFINED) jinja_raise_undefined(r, v[0].undefined);
     if (v[0].kind != J_DICT) jinja_raise(r, "'%s' object has no attribute 'items'", jinja_type_name(v[0]));
@@ -280,13 +305,16 @@ static jvalue filter_xmlattr(jrender *r, jvalue *v) {
     return jtext_end(r, begin);
 }
 
-static jvalue filter_urlize(jrender *r, jvalue value, const jarguments *a) {
+static jvalue filter_urlize(jrender *r, jvalue value, const jarguments *a)
+{
     (void)value, (void)a;
     jinja_raise(r, "the filter urlize is not supported");
 }
 
 #define TEXT(name, python, parameters, required, hidden, function)                                           \
-    { name, python, parameters, required, hidden, function, NULL }
+    {                                                                                                        \
+        name, python, parameters, required, hidden, function, NULL                                           \
+    }
 const jbuiltin jinja_text_filters[] = {
     TEXT("capitalize", "do_capitalize", "s", 1, 0, filter_capitalize),
     TEXT("center", "do_center", "value width", 1, 0, filter_center),

@@ -8,23 +8,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool given(jvalue v) {
+static bool given(jvalue v)
+{
     return v.kind != J_MISSING;
 }
-static bool given_some(jvalue v) {
+static bool given_some(jvalue v)
+{
     return v.kind != J_MISSING && v.kind != J_NONE;
 }
-static bool flag(jrender *r, jvalue v) {
+static bool flag(jrender *r, jvalue v)
+{
     return given(v) && jinja_truth(r, v);
 }
 
-static jvalue filter_abs(jrender *r, jvalue *v) {
+static jvalue filter_abs(jrender *r, jvalue *v)
+{
     if (v[0].kind == J_FLOAT) return jfloat(fabs(v[0].real));
     if (!jis_integer(v[0])) jinja_raise(r, "bad operand type for abs(): '%s'", jinja_type_name(v[0]));
     return jinteger(v[0]) < 0 ? jinja_unary(r, JO_NEG, v[0]) : jint(jinteger(v[0]));
 }
 
-static jvalue filter_attr(jrender *r, jvalue *v) {
+static jvalue filter_attr(jrender *r, jvalue *v)
+{
     jvalue value;
     jinja_hash(r, v[1]);
     if (v[1].kind != J_STRING)
@@ -33,13 +38,15 @@ static jvalue filter_attr(jrender *r, jvalue *v) {
     return jinja_undefined_member(r, v[0], v[1]);
 }
 
-static jvalue filter_default(jrender *r, jvalue *v) {
+static jvalue filter_default(jrender *r, jvalue *v)
+{
     bool absent = v[0].kind == J_UNDEFINED || (flag(r, v[2]) && !jinja_truth(r, v[0]));
     if (!absent) return v[0];
     return given(v[1]) ? v[1] : jstr(JINJA_STRING(""));
 }
 
-static jvalue filter_int(jrender *r, jvalue *v) {
+static jvalue filter_int(jrender *r, jvalue *v)
+{
     jvalue value = v[0], otherwise = given(v[1]) ? v[1] : jint(0), result;
     double number;
     if (jis_integer(value)) return jint(jinteger(value));
@@ -60,7 +67,8 @@ static jvalue filter_int(jrender *r, jvalue *v) {
     return jint((int64_t)number);
 }
 
-static jvalue filter_float(jrender *r, jvalue *v) {
+static jvalue filter_float(jrender *r, jvalue *v)
+{
     double number;
     jvalue value = v[0];
     if (value.kind == J_FLOAT) return value;
@@ -73,7 +81,8 @@ static jvalue filter_float(jrender *r, jvalue *v) {
 
 // ---- round ----
 
-static jvalue round_integer(jrender *r, int64_t value, int64_t digits) {
+static jvalue round_integer(jrender *r, int64_t value, int64_t digits)
+{
     if (digits >= 0) return jint(value);
     if (digits < -18) return jint(0);
     int64_t unit = 1;
@@ -85,7 +94,8 @@ static jvalue round_integer(jrender *r, int64_t value, int64_t digits) {
     return jint(low);
 }
 
-static jvalue round_float(jrender *r, double value, int64_t digits) {
+static jvalue round_float(jrender *r, double value, int64_t digits)
+{
     if (!isfinite(value) || digits > 323) return jfloat(value);
     if (digits < -308) return jfloat(copysign(0, value));
     if (digits >= 0) {
@@ -98,7 +108,8 @@ static jvalue round_float(jrender *r, double value, int64_t digits) {
     return jfloat(quotient * unit);
 }
 
-static jvalue filter_round(jrender *r, jvalue *v) {
+static jvalue filter_round(jrender *r, jvalue *v)
+{
     jvalue value = v[0], precision = given(v[1]) ? v[1] : jint(0);
     const jstring *method = given(v[2]) && v[2].kind == J_STRING ? v[2].string : JINJA_STRING("common");
     bool ceiling = jstring_is(method, "ceil"), floored = jstring_is(method, "floor");
@@ -134,7 +145,8 @@ static jvalue filter_round(jrender *r, jvalue *v) {
 
 // ---- text of values ----
 
-static jvalue filter_tojson(jrender *r, jvalue *v) {
+static jvalue filter_tojson(jrender *r, jvalue *v)
+{
     bool on_lines = given_some(v[2]);
     jjson_style style = {.item_separator = on_lines ? JINJA_STRING(",") : JINJA_STRING(", "),
                          .key_separator = JINJA_STRING(": ")};
@@ -160,7 +172,8 @@ static jvalue filter_tojson(jrender *r, jvalue *v) {
 }
 
 // Dicts with their keys in order, as pprint shows them.
-static jvalue sorted_copy(jrender *r, jvalue value) {
+static jvalue sorted_copy(jrender *r, jvalue value)
+{
     jinja_enter(r);
     if (value.kind == J_DICT) {
         jlist *items = jinja_collect(r, (jvalue){.kind = J_VIEW, .view = &(jview){value.dict, JVIEW_ITEMS}});
@@ -180,13 +193,15 @@ static jvalue sorted_copy(jrender *r, jvalue value) {
     return value;
 }
 
-static jvalue filter_pprint(jrender *r, jvalue *v) {
+static jvalue filter_pprint(jrender *r, jvalue *v)
+{
     const jstring *text = jinja_repr(r, sorted_copy(r, v[0]));
     if (text->chars > 80) jinja_raise(r, "pprint of what does not fit on one line is not supported");
     return jstr(text);
 }
 
-static jvalue filter_filesizeformat(jrender *r, jvalue *v) {
+static jvalue filter_filesizeformat(jrender *r, jvalue *v)
+{
     static const char *const decimal[] = {"kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"};
     static const char *const binary[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"};
     bool is_binary = flag(r, v[1]);
@@ -214,7 +229,9 @@ static jvalue filter_filesizeformat(jrender *r, jvalue *v) {
 }
 
 #define VALUE(name, python, parameters, required, hidden, function)                                          \
-    { name, python, parameters, required, hidden, function, NULL }
+    {                                                                                                        \
+        name, python, parameters, required, hidden, function, NULL                                           \
+    }
 const jbuiltin jinja_value_filters[] = {
     VALUE("abs", "!abs", "x", 1, 0, filter_abs),
     VALUE("attr", "do_attr", "obj name", 2, 1, filter_attr),

@@ -9,7 +9,8 @@ enum { MAX_PRECISION = 5000 };
 
 // ---- one number or string in its field ----
 
-static void pad(jrender *r, const jstring *fill, int64_t count) {
+static void pad(jrender *r, const jstring *fill, int64_t count)
+{
     if (count <= 0) return;
     jinja_step(r, (uint64_t)count);
     for (; count; count--) jtext_string(r, fill);
@@ -17,7 +18,8 @@ static void pad(jrender *r, const jstring *fill, int64_t count) {
 
 // Writes sign, prefix and digits into the field; `align` '=' puts the fill after the prefix.
 static void write_field(jrender *r, const jformat_spec *spec, const char *prefix, const jstring *body,
-                        char align) {
+                        char align)
+{
     size_t prefix_length = strlen(prefix);
     int64_t margin = spec->width - (int64_t)(prefix_length + body->chars), left = 0;
     if (align == '>')
@@ -32,7 +34,8 @@ static void write_field(jrender *r, const jformat_spec *spec, const char *prefix
 }
 
 static const jstring *group_digits(jrender *r, const char *digits, size_t length, char separator,
-                                   size_t group) {
+                                   size_t group)
+{
     size_t begin = jtext_begin(r), whole = 0;
     while (whole < length &&
            ((digits[whole] >= '0' && digits[whole] <= '9') || (group == 4 && digits[whole] != '.')))
@@ -46,8 +49,8 @@ static const jstring *group_digits(jrender *r, const char *digits, size_t length
 }
 
 // Zeros for the width are digits too, and get separators.
-static const jstring *grouped(jrender *r, const jformat_spec *spec, const char *digits,
-                              size_t prefix_length) {
+static const jstring *grouped(jrender *r, const jformat_spec *spec, const char *digits, size_t prefix_length)
+{
     size_t group = strchr("xXob", spec->type) && spec->type ? 4 : 3, length = strlen(digits);
     const jstring *result = group_digits(r, digits, length, spec->separator, group);
     bool zeros = spec->align == '=' && jstring_is(spec->fill, "0");
@@ -68,7 +71,8 @@ static const jstring *grouped(jrender *r, const jformat_spec *spec, const char *
 }
 
 static void write_digits(jrender *r, const jformat_spec *spec, bool negative, const char *base,
-                         const char *digits, char align) {
+                         const char *digits, char align)
+{
     char prefix[4];
     const char *sign = negative ? "-" : spec->sign == '+' ? "+" : spec->sign == ' ' ? " " : "";
     snprintf(prefix, sizeof prefix, "%s%s", sign, base);
@@ -77,7 +81,8 @@ static void write_digits(jrender *r, const jformat_spec *spec, bool negative, co
     write_field(r, spec, prefix, body, align);
 }
 
-void jinja_format_integer(jrender *r, const jformat_spec *spec, int64_t value) {
+void jinja_format_integer(jrender *r, const jformat_spec *spec, int64_t value)
+{
     char digits[72];
     uint64_t magnitude = value < 0 ? -(uint64_t)value : (uint64_t)value;
     char type = spec->type ? spec->type : 'd', align = spec->align ? spec->align : '>';
@@ -108,7 +113,8 @@ void jinja_format_integer(jrender *r, const jformat_spec *spec, int64_t value) {
     write_digits(r, spec, value < 0, base, digits, align);
 }
 
-static const char *format_double(jrender *r, const jformat_spec *spec, double value) {
+static const char *format_double(jrender *r, const jformat_spec *spec, double value)
+{
     char type = spec->type == '%' ? 'f' : spec->type, format[8];
     size_t begin = jtext_begin(r);
     int precision = spec->precision < 0 ? 6 : (int)spec->precision;
@@ -144,7 +150,8 @@ static const char *format_double(jrender *r, const jformat_spec *spec, double va
     return jtext_end(r, begin).string->data;
 }
 
-void jinja_format_float(jrender *r, const jformat_spec *spec, double value) {
+void jinja_format_float(jrender *r, const jformat_spec *spec, double value)
+{
     char align = spec->align ? spec->align : '>';
     if (spec->type == '%') value *= 100;
     bool negative = signbit(value) && !isnan(value);
@@ -154,7 +161,8 @@ void jinja_format_float(jrender *r, const jformat_spec *spec, double value) {
     write_digits(r, &finite, negative, "", format_double(r, spec, fabs(value)), align);
 }
 
-void jinja_format_string(jrender *r, const jformat_spec *spec, const jstring *s) {
+void jinja_format_string(jrender *r, const jformat_spec *spec, const jstring *s)
+{
     if (spec->precision >= 0 && (uint64_t)spec->precision < s->chars)
         s = jinja_string_part(r, s, 0, jinja_offset(s, (size_t)spec->precision)).string;
     write_field(r, spec, "", s, spec->align ? spec->align : '<');
@@ -171,7 +179,8 @@ typedef struct percent {
     bool markup;
 } percent;
 
-static jvalue next_argument(percent *p) {
+static jvalue next_argument(percent *p)
+{
     bool tuple = p->arguments.kind == J_TUPLE;
     size_t count = tuple ? p->arguments.list->count : 1;
     if (p->used >= count) jinja_raise(p->r, "not enough arguments for format string");
@@ -180,17 +189,20 @@ static jvalue next_argument(percent *p) {
     return value;
 }
 
-static char take(percent *p) {
+static char take(percent *p)
+{
     if (p->position >= p->format->length) jinja_raise(p->r, "incomplete format");
     return p->format->data[p->position++];
 }
 
-static bool is_mapping(jvalue v) {
+static bool is_mapping(jvalue v)
+{
     return v.kind == J_DICT || v.kind == J_LIST || v.kind == J_RANGE || v.kind == J_UNDEFINED;
 }
 
 // %(key)s: the argument is a member of the mapping.
-static jvalue keyed_argument(percent *p) {
+static jvalue keyed_argument(percent *p)
+{
     size_t begin = p->position, depth = 1;
     if (!is_mapping(p->arguments)) jinja_raise(p->r, "format requires a mapping");
     while (depth && p->position < p->format->length) {
@@ -209,7 +221,8 @@ static jvalue keyed_argument(percent *p) {
 }
 
 // A width or precision: digits, or * for the next argument.
-static int64_t take_number(percent *p, int64_t otherwise, bool is_width, jformat_spec *spec) {
+static int64_t take_number(percent *p, int64_t otherwise, bool is_width, jformat_spec *spec)
+{
     int64_t number = 0;
     bool any = false;
     if (p->position < p->format->length && p->format->data[p->position] == '*') {
@@ -229,7 +242,8 @@ static int64_t take_number(percent *p, int64_t otherwise, bool is_width, jformat
     return any ? number : otherwise;
 }
 
-static void percent_integer(percent *p, jformat_spec *spec, jvalue value) {
+static void percent_integer(percent *p, jformat_spec *spec, jvalue value)
+{
     bool decimal = spec->type == 'd' || spec->type == 'i' || spec->type == 'u';
     char type = spec->type;
     if (decimal) spec->type = 'd';
@@ -249,7 +263,8 @@ static void percent_integer(percent *p, jformat_spec *spec, jvalue value) {
     jinja_format_integer(p->r, spec, jinteger(value));
 }
 
-static void percent_character(percent *p, jformat_spec *spec, jvalue value) {
+static void percent_character(percent *p, jformat_spec *spec, jvalue value)
+{
     char bytes[4];
     if (value.kind == J_STRING && value.string->chars == 1) {
         jinja_format_string(p->r, spec, value.string);
@@ -264,13 +279,15 @@ static void percent_character(percent *p, jformat_spec *spec, jvalue value) {
     jinja_format_string(p->r, spec, jtext_end(p->r, begin).string);
 }
 
-static const jstring *percent_text(percent *p, jvalue value, char type) {
+static const jstring *percent_text(percent *p, jvalue value, char type)
+{
     const jstring *text = type == 's' ? jinja_str(p->r, value) : jinja_repr(p->r, value);
     if (!p->markup) return text;
     return jinja_escape(p->r, type == 's' && value.kind == J_STRING ? value : jstr(text)).string;
 }
 
-static void percent_value(percent *p, jformat_spec *spec) {
+static void percent_value(percent *p, jformat_spec *spec)
+{
     jvalue value = spec->keyed;
     if (!spec->align) spec->align = spec->zero && !strchr("srac", spec->type) ? '=' : '>';
     if (spec->align == '=') spec->fill = JINJA_STRING("0");
@@ -297,7 +314,8 @@ static void percent_value(percent *p, jformat_spec *spec) {
     }
 }
 
-static void percent_field(percent *p) {
+static void percent_field(percent *p)
+{
     jformat_spec spec = {
         .fill = JINJA_STRING(" "), .precision = -1, .keyed = jmissing(), .from_percent = true};
     char c = take(p);
@@ -337,7 +355,8 @@ static void percent_field(percent *p) {
     percent_value(p, &spec);
 }
 
-jvalue jinja_format_percent(jrender *r, const jstring *format, jvalue arguments) {
+jvalue jinja_format_percent(jrender *r, const jstring *format, jvalue arguments)
+{
     percent p = {.r = r, .format = format, .arguments = arguments, .markup = format->markup};
     size_t begin = jtext_begin(r);
     while (p.position < format->length) {

@@ -6,7 +6,8 @@
 
 #define LOCALS "_cached_compile_jinja_template.<locals>."
 
-static jvalue call_raise_exception(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_raise_exception(jrender *r, jvalue self, const jarguments *a)
+{
     jvalue message;
     (void)self;
     jinja_bind(r, LOCALS "raise_exception", "message", 1, 0, a, &message);
@@ -15,7 +16,8 @@ static jvalue call_raise_exception(jrender *r, jvalue self, const jarguments *a)
 
 // ---- range ----
 
-static size_t range_count(int64_t start, int64_t stop, int64_t step) {
+static size_t range_count(int64_t start, int64_t stop, int64_t step)
+{
     __int128 distance = step > 0 ? (__int128)stop - start : (__int128)start - stop,
              stride = step > 0 ? step : -(__int128)step;
     if (distance <= 0) return 0;
@@ -23,7 +25,8 @@ static size_t range_count(int64_t start, int64_t stop, int64_t step) {
     return count > INT64_MAX ? INT64_MAX : (size_t)count;
 }
 
-static jvalue call_range(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_range(jrender *r, jvalue self, const jarguments *a)
+{
     enum { MAX_RANGE = 100000 };
     int64_t bounds[3] = {0, 0, 1};
     (void)self;
@@ -44,7 +47,8 @@ static jvalue call_range(jrender *r, jvalue self, const jarguments *a) {
 
 // ---- dict and namespace ----
 
-static void add_pairs(jrender *r, jdict *dict, jvalue source) {
+static void add_pairs(jrender *r, jdict *dict, jvalue source)
+{
     jiterator it;
     jvalue item;
     if (source.kind == J_UNDEFINED) jinja_raise_undefined(r, source.undefined);
@@ -65,7 +69,8 @@ static void add_pairs(jrender *r, jdict *dict, jvalue source) {
     }
 }
 
-static jdict *new_dict(jrender *r, const jarguments *a) {
+static jdict *new_dict(jrender *r, const jarguments *a)
+{
     jdict *dict = jdict_new(r);
     if (a->count > 1) jinja_raise(r, "dict expected at most 1 argument, got %zu", a->count);
     if (a->count) add_pairs(r, dict, a->items[0]);
@@ -74,12 +79,14 @@ static jdict *new_dict(jrender *r, const jarguments *a) {
     return dict;
 }
 
-static jvalue call_dict(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_dict(jrender *r, jvalue self, const jarguments *a)
+{
     (void)self;
     return (jvalue){.kind = J_DICT, .dict = new_dict(r, a)};
 }
 
-static jvalue call_namespace(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_namespace(jrender *r, jvalue self, const jarguments *a)
+{
     (void)self;
     jdict *dict = new_dict(r, a);
     for (size_t i = 0; i < dict->count; i++) {
@@ -95,7 +102,8 @@ static jvalue call_namespace(jrender *r, jvalue self, const jarguments *a) {
 
 // ---- cycler, joiner, lipsum ----
 
-static jvalue call_cycler(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_cycler(jrender *r, jvalue self, const jarguments *a)
+{
     (void)self;
     if (a->num_keywords)
         jinja_raise(r, "Cycler.__init__() got an unexpected keyword argument '%.*s'",
@@ -107,7 +115,8 @@ static jvalue call_cycler(jrender *r, jvalue self, const jarguments *a) {
     return (jvalue){.kind = J_CYCLER, .cycler = cycler};
 }
 
-static jvalue call_joiner(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_joiner(jrender *r, jvalue self, const jarguments *a)
+{
     jvalue separator;
     (void)self;
     jinja_bind(r, "Joiner.__init__", "sep", 0, 1, a, &separator);
@@ -116,7 +125,8 @@ static jvalue call_joiner(jrender *r, jvalue self, const jarguments *a) {
     return (jvalue){.kind = J_JOINER, .joiner = joiner};
 }
 
-static jvalue call_lipsum(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_lipsum(jrender *r, jvalue self, const jarguments *a)
+{
     (void)self, (void)a;
     jinja_raise(r, "the function lipsum is not supported: prompts are reproducible");
 }
@@ -124,7 +134,8 @@ static jvalue call_lipsum(jrender *r, jvalue self, const jarguments *a) {
 // ---- strftime_now ----
 
 // Fields that Python fills itself: microseconds, and the time zone, which a naive time does not have.
-static const jstring *python_fields(jrender *r, const jstring *format, long microseconds) {
+static const jstring *python_fields(jrender *r, const jstring *format, long microseconds)
+{
     size_t begin = jtext_begin(r);
     for (size_t i = 0; i < format->length; i++) {
         char c = format->data[i], next = i + 1 < format->length ? format->data[i + 1] : 0;
@@ -141,7 +152,8 @@ static const jstring *python_fields(jrender *r, const jstring *format, long micr
     return jtext_end(r, begin).string;
 }
 
-static jvalue call_strftime_now(jrender *r, jvalue self, const jarguments *a) {
+static jvalue call_strftime_now(jrender *r, jvalue self, const jarguments *a)
+{
     jvalue format;
     struct timespec now = {.tv_sec = (time_t)r->options.now};
     struct tm fields;
@@ -174,7 +186,8 @@ static const jfunction functions[] = {
     {"strftime_now", "<function strftime_now>", "function", call_strftime_now},
 };
 
-jvalue jinja_global(const jstring *name) {
+jvalue jinja_global(const jstring *name)
+{
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (jstring_is(name, functions[i].name))
             return (jvalue){.kind = J_FUNCTION, .function = &functions[i]};

@@ -2,14 +2,16 @@
 #include "text/jinja_render.h"
 #include <string.h>
 
-static bool next_of_list(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_list(jrender *r, jiterator *it, jvalue *item)
+{
     (void)r;
     if (it->position >= it->source.list->count) return false;
     *item = it->source.list->items[it->position++];
     return true;
 }
 
-static bool next_of_string(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_string(jrender *r, jiterator *it, jvalue *item)
+{
     size_t length;
     if (it->position >= it->source.string->length) return false;
     jstring plain = *it->source.string;
@@ -19,26 +21,30 @@ static bool next_of_string(jrender *r, jiterator *it, jvalue *item) {
     return true;
 }
 
-static bool next_of_keys(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_keys(jrender *r, jiterator *it, jvalue *item)
+{
     (void)r;
     if (it->position >= it->source.dict->count) return false;
     *item = it->source.dict->entries[it->position++].key;
     return true;
 }
 
-static jvalue view_item(jrender *r, const jview *view, size_t i) {
+static jvalue view_item(jrender *r, const jview *view, size_t i)
+{
     const jentry *entry = &view->dict->entries[i];
     if (view->kind == JVIEW_ITEMS) return jinja_pair(r, entry->key, entry->value);
     return view->kind == JVIEW_KEYS ? entry->key : entry->value;
 }
 
-static bool next_of_view(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_view(jrender *r, jiterator *it, jvalue *item)
+{
     if (it->position >= it->source.view->dict->count) return false;
     *item = view_item(r, it->source.view, it->position++);
     return true;
 }
 
-static bool next_of_range(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_range(jrender *r, jiterator *it, jvalue *item)
+{
     (void)r;
     const jrange *range = it->source.range;
     if (it->position >= range->count) return false;
@@ -46,23 +52,27 @@ static bool next_of_range(jrender *r, jiterator *it, jvalue *item) {
     return true;
 }
 
-static bool next_of_nothing(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_nothing(jrender *r, jiterator *it, jvalue *item)
+{
     (void)r, (void)it, (void)item;
     return false;
 }
 
-static bool next_of_iterator(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_iterator(jrender *r, jiterator *it, jvalue *item)
+{
     return jiterator_next(r, it->source.iterator, item);
 }
 
-static bool next_of_loop(jrender *r, jiterator *it, jvalue *item) {
+static bool next_of_loop(jrender *r, jiterator *it, jvalue *item)
+{
     jvalue value;
     if (!jloop_next(r, it->source.loop, &value)) return false;
     *item = jinja_pair(r, value, it->source);
     return true;
 }
 
-void jiterator_begin(jrender *r, jvalue value, jiterator *it) {
+void jiterator_begin(jrender *r, jvalue value, jiterator *it)
+{
     *it = (jiterator){.source = value};
     switch (value.kind) {
     case J_LIST:
@@ -79,7 +89,8 @@ void jiterator_begin(jrender *r, jvalue value, jiterator *it) {
 }
 
 // A generator that is entered while it runs fails, as Python's do; one that ended stays at its end.
-bool jiterator_next(jrender *r, jiterator *it, jvalue *item) {
+bool jiterator_next(jrender *r, jiterator *it, jvalue *item)
+{
     if (it->finished) return false;
     if (it->running) jinja_raise(r, "generator already executing");
     jinja_step(r, 1);
@@ -92,7 +103,8 @@ bool jiterator_next(jrender *r, jiterator *it, jvalue *item) {
     return found;
 }
 
-jlist *jinja_collect(jrender *r, jvalue iterable) {
+jlist *jinja_collect(jrender *r, jvalue iterable)
+{
     jiterator it;
     jvalue item;
     size_t known = iterable.kind == J_LIST || iterable.kind == J_TUPLE ? iterable.list->count : 0;
@@ -102,8 +114,8 @@ jlist *jinja_collect(jrender *r, jvalue iterable) {
     return list;
 }
 
-jvalue jinja_generator(jrender *r, bool (*next)(jrender *, jiterator *, jvalue *), jvalue source,
-                       void *state) {
+jvalue jinja_generator(jrender *r, bool (*next)(jrender *, jiterator *, jvalue *), jvalue source, void *state)
+{
     jiterator *it = jinja_alloc(r, 1, sizeof *it);
     *it = (jiterator){.next = next, .type = "generator", .source = source, .state = state};
     return (jvalue){.kind = J_ITERATOR, .iterator = it};
@@ -111,7 +123,8 @@ jvalue jinja_generator(jrender *r, bool (*next)(jrender *, jiterator *, jvalue *
 
 // ---- backwards ----
 
-static bool next_backwards(jrender *r, jiterator *it, jvalue *item) {
+static bool next_backwards(jrender *r, jiterator *it, jvalue *item)
+{
     if (it->position == 0) return false;
     size_t i = --it->position;
     jvalue source = it->source;
@@ -125,7 +138,8 @@ static bool next_backwards(jrender *r, jiterator *it, jvalue *item) {
     return true;
 }
 
-static bool next_character_backwards(jrender *r, jiterator *it, jvalue *item) {
+static bool next_character_backwards(jrender *r, jiterator *it, jvalue *item)
+{
     size_t end = it->position, length;
     if (end == 0) return false;
     do it->position--;
@@ -134,7 +148,8 @@ static bool next_character_backwards(jrender *r, jiterator *it, jvalue *item) {
     return true;
 }
 
-jvalue jinja_reversed(jrender *r, jvalue value) {
+jvalue jinja_reversed(jrender *r, jvalue value)
+{
     static const char *const view_types[] = {
         [JVIEW_KEYS] = "dict_reversekeyiterator",
         [JVIEW_VALUES] = "dict_reversevalueiterator",
@@ -161,7 +176,8 @@ jvalue jinja_reversed(jrender *r, jvalue value) {
 
 // ---- loops ----
 
-bool jloop_next(jrender *r, jloop *loop, jvalue *item) {
+bool jloop_next(jrender *r, jloop *loop, jvalue *item)
+{
     if (loop->after.kind != J_MISSING) {
         *item = loop->after;
         loop->after = jmissing();
@@ -175,7 +191,8 @@ bool jloop_next(jrender *r, jloop *loop, jvalue *item) {
 }
 
 // The length of what is iterated; a generator is run to its end for it.
-int64_t jloop_length(jrender *r, jloop *loop) {
+int64_t jloop_length(jrender *r, jloop *loop)
+{
     if (loop->length >= 0) return loop->length;
     if (jinja_has_length(loop->iterable)) return loop->length = jinja_length(r, loop->iterable);
     jlist *rest = jlist_new(r, 0);

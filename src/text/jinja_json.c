@@ -14,7 +14,8 @@ typedef struct writer {
 
 static void write_value(writer *w, jvalue value);
 
-static void write_escape(jrender *r, uint32_t c) {
+static void write_escape(jrender *r, uint32_t c)
+{
     static const char *const short_forms[] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f",
                                               ['\r'] = "\\r", ['"'] = "\\\"", ['\\'] = "\\\\"};
     if (c < sizeof short_forms / sizeof *short_forms && short_forms[c]) {
@@ -29,7 +30,8 @@ static void write_escape(jrender *r, uint32_t c) {
     jtext_check(r);
 }
 
-static void write_string(writer *w, const jstring *s) {
+static void write_string(writer *w, const jstring *s)
+{
     jtext_add(w->r, "\"", 1);
     size_t clean = 0; // start of the bytes that need no escape
     for (size_t i = 0; i < s->length;) {
@@ -52,7 +54,8 @@ static void write_string(writer *w, const jstring *s) {
     jtext_add(w->r, "\"", 1);
 }
 
-static void write_float(jrender *r, double value) {
+static void write_float(jrender *r, double value)
+{
     if (isnan(value))
         jtext_literal(r, "NaN");
     else if (isinf(value))
@@ -61,18 +64,21 @@ static void write_float(jrender *r, double value) {
         jinja_write_value(r, jfloat(value));
 }
 
-static void break_line(writer *w) {
+static void break_line(writer *w)
+{
     if (!w->style->indent) return;
     jtext_add(w->r, "\n", 1);
     for (size_t i = 0; i < w->level; i++) jtext_string(w->r, w->style->indent);
 }
 
-static void begin_item(writer *w, size_t i) {
+static void begin_item(writer *w, size_t i)
+{
     if (i) jtext_string(w->r, w->style->item_separator);
     break_line(w);
 }
 
-static void write_list(writer *w, const jlist *list) {
+static void write_list(writer *w, const jlist *list)
+{
     jtext_add(w->r, "[", 1);
     w->level++;
     for (size_t i = 0; i < list->count; i++) {
@@ -84,7 +90,8 @@ static void write_list(writer *w, const jlist *list) {
     jtext_add(w->r, "]", 1);
 }
 
-static void write_key(writer *w, jvalue key) {
+static void write_key(writer *w, jvalue key)
+{
     if (key.kind == J_STRING) {
         write_string(w, key.string);
         return;
@@ -96,7 +103,8 @@ static void write_key(writer *w, jvalue key) {
     jtext_add(w->r, "\"", 1);
 }
 
-static void write_dict(writer *w, const jdict *dict) {
+static void write_dict(writer *w, const jdict *dict)
+{
     const jlist *order = NULL;
     if (w->style->sort_keys) {
         jlist *items =
@@ -117,7 +125,8 @@ static void write_dict(writer *w, const jdict *dict) {
     jtext_add(w->r, "}", 1);
 }
 
-static void write_value(writer *w, jvalue value) {
+static void write_value(writer *w, jvalue value)
+{
     jrender *r = w->r;
     jinja_step(r, 1);
     jinja_enter(r);
@@ -136,7 +145,8 @@ static void write_value(writer *w, jvalue value) {
     jinja_leave(r);
 }
 
-jvalue jinja_to_json(jrender *r, jvalue value, const jjson_style *style) {
+jvalue jinja_to_json(jrender *r, jvalue value, const jjson_style *style)
+{
     size_t begin = jtext_begin(r);
     writer w = {r, style, 0};
     write_value(&w, value);

@@ -13,11 +13,13 @@ static const char *const descriptions[] = {
 #undef X
 };
 
-const char *jinja_token_description(jtoken_type type) {
+const char *jinja_token_description(jtoken_type type)
+{
     return descriptions[type];
 }
 
-void jinja_parse_fail(jparse *parse, uint32_t line, const char *format, ...) {
+void jinja_parse_fail(jparse *parse, uint32_t line, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     parse->status = error_set_v(parse->err, LLM_TEMPLATE_ERROR, format, args);
@@ -26,21 +28,24 @@ void jinja_parse_fail(jparse *parse, uint32_t line, const char *format, ...) {
     longjmp(parse->failed, 1);
 }
 
-void *jinja_parse_alloc(jparse *parse, size_t count, size_t size) {
+void *jinja_parse_alloc(jparse *parse, size_t count, size_t size)
+{
     void *block = arena_alloc_array(parse->memory, count, size);
     if (block) return block;
     parse->status = error_no_memory(parse->err, "a template");
     longjmp(parse->failed, 1);
 }
 
-const jstring *jinja_parse_string(jparse *parse, const char *text, size_t length) {
+const jstring *jinja_parse_string(jparse *parse, const char *text, size_t length)
+{
     jstring *string = jinja_parse_alloc(parse, 1, sizeof *string);
     *string = (jstring){text, length, utf8_count(text, length), false};
     return string;
 }
 
 // Copies the source with \r\n and \r as \n, without one newline at its end.
-void jlexer_init(jlexer *lexer, jparse *parse, const char *source, size_t length) {
+void jlexer_init(jlexer *lexer, jparse *parse, const char *source, size_t length)
+{
     char *copy = jinja_parse_alloc(parse, length + 1, 1);
     size_t used = 0;
     for (size_t i = 0; i < length; i++) {
@@ -52,17 +57,20 @@ void jlexer_init(jlexer *lexer, jparse *parse, const char *source, size_t length
     *lexer = (jlexer){.parse = parse, .source = copy, .length = used, .line = 1, .line_starting = true};
 }
 
-static char at(const jlexer *lexer, size_t position) {
+static char at(const jlexer *lexer, size_t position)
+{
     return position < lexer->length ? lexer->source[position] : 0;
 }
 
-static bool looking_at(const jlexer *lexer, size_t position, const char *text) {
+static bool looking_at(const jlexer *lexer, size_t position, const char *text)
+{
     size_t length = strlen(text);
     return position <= lexer->length && lexer->length - position >= length &&
            memcmp(lexer->source + position, text, length) == 0;
 }
 
-static size_t skip_space(const jlexer *lexer, size_t position) {
+static size_t skip_space(const jlexer *lexer, size_t position)
+{
     while (position < lexer->length) {
         uint32_t c;
         size_t bytes = jinja_decode(lexer->source + position, &c);
@@ -73,14 +81,16 @@ static size_t skip_space(const jlexer *lexer, size_t position) {
 }
 
 // Moves to `end`, counting lines.
-static void advance(jlexer *lexer, size_t end) {
+static void advance(jlexer *lexer, size_t end)
+{
     for (size_t i = lexer->position; i < end; i++) lexer->line += lexer->source[i] == '\n';
     if (end > lexer->position) lexer->line_starting = lexer->source[end - 1] == '\n';
     lexer->position = end;
 }
 
 // Where the text that ends at `end` ends without white space.
-static size_t strip_end(const jlexer *lexer, size_t begin, size_t end) {
+static size_t strip_end(const jlexer *lexer, size_t begin, size_t end)
+{
     while (end > begin) {
         size_t start = end - 1;
         while (start > begin && ((unsigned char)lexer->source[start] & 0xC0) == 0x80) start--;
@@ -94,25 +104,29 @@ static size_t strip_end(const jlexer *lexer, size_t begin, size_t end) {
 
 // lstrip_blocks: where the text [begin, end) before a tag ends, when only white space stands before the tag
 // on its line.
-static size_t strip_line(const jlexer *lexer, size_t begin, size_t end) {
+static size_t strip_line(const jlexer *lexer, size_t begin, size_t end)
+{
     size_t line = end;
     while (line > begin && lexer->source[line - 1] != '\n') line--;
     if (line == begin && !lexer->line_starting) return end;
     return skip_space(lexer, line) >= end ? line : end;
 }
 
-static size_t text_end(const jlexer *lexer, size_t begin, size_t end, char sign, bool is_variable) {
+static size_t text_end(const jlexer *lexer, size_t begin, size_t end, char sign, bool is_variable)
+{
     if (sign == '-') return strip_end(lexer, begin, end);
     return sign != '+' && !is_variable ? strip_line(lexer, begin, end) : end;
 }
 
-static jtoken token_of(const jlexer *lexer, jtoken_type type, uint32_t line) {
+static jtoken token_of(const jlexer *lexer, jtoken_type type, uint32_t line)
+{
     (void)lexer;
     return (jtoken){.type = type, .line = line};
 }
 
 // Where "{% raw %}" at `position` ends; 0: it is not there.
-static size_t match_raw_begin(const jlexer *lexer, size_t position) {
+static size_t match_raw_begin(const jlexer *lexer, size_t position)
+{
     if (!looking_at(lexer, position, "{%")) return 0;
     position += 2;
     if (at(lexer, position) == '-' || at(lexer, position) == '+') position++;
@@ -124,27 +138,31 @@ static size_t match_raw_begin(const jlexer *lexer, size_t position) {
 }
 
 // Where a block end at `position` ends; 0: none is there.
-static size_t match_block_end(const jlexer *lexer, size_t position) {
+static size_t match_block_end(const jlexer *lexer, size_t position)
+{
     if (looking_at(lexer, position, "+%}")) return position + 3;
     if (looking_at(lexer, position, "-%}")) return skip_space(lexer, position + 3);
     if (!looking_at(lexer, position, "%}")) return 0;
     return position + (at(lexer, position + 2) == '\n' ? 3 : 2);
 }
 
-static size_t match_comment_end(const jlexer *lexer, size_t position) {
+static size_t match_comment_end(const jlexer *lexer, size_t position)
+{
     if (looking_at(lexer, position, "+#}")) return position + 3;
     if (looking_at(lexer, position, "-#}")) return skip_space(lexer, position + 3);
     if (!looking_at(lexer, position, "#}")) return 0;
     return position + (at(lexer, position + 2) == '\n' ? 3 : 2);
 }
 
-static size_t match_variable_end(const jlexer *lexer, size_t position) {
+static size_t match_variable_end(const jlexer *lexer, size_t position)
+{
     if (looking_at(lexer, position, "-}}")) return skip_space(lexer, position + 3);
     return looking_at(lexer, position, "}}") ? position + 2 : 0;
 }
 
 // Where "{% endraw %}" at `position` ends, and its sign; 0: it is not there.
-static size_t match_raw_end(const jlexer *lexer, size_t position, char *sign) {
+static size_t match_raw_end(const jlexer *lexer, size_t position, char *sign)
+{
     if (!looking_at(lexer, position, "{%")) return 0;
     position += 2;
     *sign = at(lexer, position) == '-' || at(lexer, position) == '+' ? at(lexer, position) : 0;
@@ -153,13 +171,15 @@ static size_t match_raw_end(const jlexer *lexer, size_t position, char *sign) {
     return match_block_end(lexer, skip_space(lexer, position + 6));
 }
 
-static jtoken data_token(jlexer *lexer, size_t begin, size_t end) {
+static jtoken data_token(jlexer *lexer, size_t begin, size_t end)
+{
     jtoken token = token_of(lexer, JT_DATA, lexer->line);
     token.text = jinja_parse_string(lexer->parse, lexer->source + begin, end - begin);
     return token;
 }
 
-static size_t find_tag(const jlexer *lexer, size_t position) {
+static size_t find_tag(const jlexer *lexer, size_t position)
+{
     for (; position < lexer->length; position++) {
         const char *brace = memchr(lexer->source + position, '{', lexer->length - position);
         if (!brace) return lexer->length;
@@ -171,7 +191,8 @@ static size_t find_tag(const jlexer *lexer, size_t position) {
 }
 
 // Enters the tag at the current position; true if it gives a token.
-static bool begin_tag(jlexer *lexer, jtoken *token) {
+static bool begin_tag(jlexer *lexer, jtoken *token)
+{
     size_t raw = match_raw_begin(lexer, lexer->position);
     char kind = at(lexer, lexer->position + 1), sign = at(lexer, lexer->position + 2);
     uint32_t line = lexer->line;
@@ -186,7 +207,8 @@ static bool begin_tag(jlexer *lexer, jtoken *token) {
     return true;
 }
 
-static bool next_in_root(jlexer *lexer, jtoken *token) {
+static bool next_in_root(jlexer *lexer, jtoken *token)
+{
     size_t begin = lexer->position, tag = find_tag(lexer, begin), end = tag;
     if (tag < lexer->length) {
         char sign = at(lexer, tag + 2);
@@ -199,7 +221,8 @@ static bool next_in_root(jlexer *lexer, jtoken *token) {
     return has_text;
 }
 
-static void skip_comment(jlexer *lexer) {
+static void skip_comment(jlexer *lexer)
+{
     for (size_t i = lexer->position; i < lexer->length; i++) {
         size_t end = match_comment_end(lexer, i);
         if (!end) continue;
@@ -211,7 +234,8 @@ static void skip_comment(jlexer *lexer) {
         jinja_parse_fail(lexer->parse, lexer->line, "Missing end of comment tag");
 }
 
-static bool next_in_raw(jlexer *lexer, jtoken *token) {
+static bool next_in_raw(jlexer *lexer, jtoken *token)
+{
     for (size_t i = lexer->position; i < lexer->length; i++) {
         char sign;
         size_t end = match_raw_end(lexer, i, &sign), begin = lexer->position;
@@ -227,12 +251,14 @@ static bool next_in_raw(jlexer *lexer, jtoken *token) {
     return false;
 }
 
-static bool is_digit(char c) {
+static bool is_digit(char c)
+{
     return c >= '0' && c <= '9';
 }
 
 // (\d+_)*\d+ : where it ends, `position` itself if it is not there.
-static size_t skip_digits(const jlexer *lexer, size_t position) {
+static size_t skip_digits(const jlexer *lexer, size_t position)
+{
     size_t end = position;
     while (is_digit(at(lexer, end)) ||
            (end > position && at(lexer, end) == '_' && is_digit(at(lexer, end + 1))))
@@ -240,7 +266,8 @@ static size_t skip_digits(const jlexer *lexer, size_t position) {
     return end;
 }
 
-static size_t match_float(const jlexer *lexer, size_t position) {
+static size_t match_float(const jlexer *lexer, size_t position)
+{
     size_t end = skip_digits(lexer, position), fraction = 0;
     if (end == position || (position > 0 && lexer->source[position - 1] == '.')) return 0;
     if (at(lexer, end) == '.' && skip_digits(lexer, end + 1) > end + 1)
@@ -253,13 +280,15 @@ static size_t match_float(const jlexer *lexer, size_t position) {
     return fraction;
 }
 
-static int digit_value(char c) {
+static int digit_value(char c)
+{
     if (is_digit(c)) return c - '0';
     char lower = (char)(c | 32);
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : 99;
 }
 
-static size_t match_integer(const jlexer *lexer, size_t position, int *base) {
+static size_t match_integer(const jlexer *lexer, size_t position, int *base)
+{
     char kind = (char)(at(lexer, position + 1) | 32);
     *base = 10;
     if (at(lexer, position) == '0' && (kind == 'b' || kind == 'o' || kind == 'x')) {
@@ -282,7 +311,8 @@ static size_t match_integer(const jlexer *lexer, size_t position, int *base) {
     }
 }
 
-static jtoken number_token(jlexer *lexer, size_t end, int base, bool is_float) {
+static jtoken number_token(jlexer *lexer, size_t end, int base, bool is_float)
+{
     jtoken token = token_of(lexer, is_float ? JT_FLOAT : JT_INTEGER, lexer->line);
     size_t length = 0, begin = lexer->position + (base == 10 ? 0 : 2);
     char *digits = jinja_parse_alloc(lexer->parse, end - begin + 1, 1);
@@ -307,11 +337,13 @@ static jtoken number_token(jlexer *lexer, size_t end, int base, bool is_float) {
     return token;
 }
 
-static bool is_word(uint32_t c) {
+static bool is_word(uint32_t c)
+{
     return c == '_' || (c < 0x80 ? jinja_is_alnum(c) : jinja_is_alnum(c) || jinja_is_identifier_part(c));
 }
 
-static size_t match_name(const jlexer *lexer, size_t position) {
+static size_t match_name(const jlexer *lexer, size_t position)
+{
     while (position < lexer->length) {
         uint32_t c;
         size_t bytes = jinja_decode(lexer->source + position, &c);
@@ -321,7 +353,8 @@ static size_t match_name(const jlexer *lexer, size_t position) {
     return position;
 }
 
-static jtoken name_token(jlexer *lexer, size_t end) {
+static jtoken name_token(jlexer *lexer, size_t end)
+{
     jtoken token = token_of(lexer, JT_NAME, lexer->line);
     for (size_t i = lexer->position; i < end;) {
         uint32_t c;
@@ -335,7 +368,8 @@ static jtoken name_token(jlexer *lexer, size_t end) {
     return token;
 }
 
-static size_t match_string(const jlexer *lexer, size_t position) {
+static size_t match_string(const jlexer *lexer, size_t position)
+{
     char quote = at(lexer, position);
     if (quote != '"' && quote != '\'') return 0;
     for (size_t i = position + 1; i < lexer->length; i++) {
@@ -347,7 +381,8 @@ static size_t match_string(const jlexer *lexer, size_t position) {
 
 // Reads `count` hexadecimal digits at text[*i]; fails with Python's message when there are fewer.
 static uint32_t read_hex(jlexer *lexer, const char *text, size_t length, size_t *i, size_t count,
-                         const char *name) {
+                         const char *name)
+{
     uint32_t value = 0;
     for (size_t k = 0; k < count; k++, (*i)++) {
         if (*i >= length || digit_value(text[*i]) > 15)
@@ -358,7 +393,8 @@ static uint32_t read_hex(jlexer *lexer, const char *text, size_t length, size_t 
 }
 
 // The escape after a backslash at text[*i].
-static void unescape(jlexer *lexer, const char *text, size_t length, size_t *i, buf *out) {
+static void unescape(jlexer *lexer, const char *text, size_t length, size_t *i, buf *out)
+{
     static const char simple[] = "\\\\''\"\"a\ab\bf\fn\nr\rt\tv\v";
     unsigned char c = (unsigned char)text[(*i)++];
     if (c == '\n') return;
@@ -396,7 +432,8 @@ static void unescape(jlexer *lexer, const char *text, size_t length, size_t *i, 
     }
 }
 
-static jtoken string_token(jlexer *lexer, size_t end) {
+static jtoken string_token(jlexer *lexer, size_t end)
+{
     jtoken token = token_of(lexer, JT_STRING, lexer->line);
     const char *text = lexer->source + lexer->position + 1;
     size_t length = end - lexer->position - 2;
@@ -420,7 +457,8 @@ static jtoken string_token(jlexer *lexer, size_t end) {
     return token;
 }
 
-static void push_bracket(jlexer *lexer, char closing) {
+static void push_bracket(jlexer *lexer, char closing)
+{
     if (lexer->depth == lexer->brackets_capacity) {
         size_t capacity = lexer->brackets_capacity ? lexer->brackets_capacity * 2 : 32;
         char *larger = jinja_parse_alloc(lexer->parse, capacity, 1);
@@ -431,7 +469,8 @@ static void push_bracket(jlexer *lexer, char closing) {
     lexer->brackets[lexer->depth++] = closing;
 }
 
-static void balance(jlexer *lexer, char c) {
+static void balance(jlexer *lexer, char c)
+{
     if (c == '{')
         push_bracket(lexer, '}');
     else if (c == '(')
@@ -446,7 +485,8 @@ static void balance(jlexer *lexer, char c) {
     }
 }
 
-static _Noreturn void unexpected_character(jlexer *lexer) {
+static _Noreturn void unexpected_character(jlexer *lexer)
+{
     uint32_t c;
     char *room = jinja_parse_alloc(lexer->parse, 32, 1);
     buf shown = {.data = room, .capacity = 32};
@@ -456,7 +496,8 @@ static _Noreturn void unexpected_character(jlexer *lexer) {
                      utf8_count(lexer->source, lexer->position));
 }
 
-static jtoken operator_token(jlexer *lexer) {
+static jtoken operator_token(jlexer *lexer)
+{
     for (size_t length = 2; length >= 1; length--)
         for (jtoken_type type = JT_ADD; type <= JT_TILDE; type++) {
             if (strlen(descriptions[type]) != length ||
@@ -470,7 +511,8 @@ static jtoken operator_token(jlexer *lexer) {
     unexpected_character(lexer);
 }
 
-static bool next_in_tag(jlexer *lexer, jtoken *token) {
+static bool next_in_tag(jlexer *lexer, jtoken *token)
+{
     bool block = lexer->state == JSTATE_BLOCK;
     size_t end = 0;
     int base;
@@ -500,7 +542,8 @@ static bool next_in_tag(jlexer *lexer, jtoken *token) {
     return true;
 }
 
-jtoken jlexer_next(jlexer *lexer) {
+jtoken jlexer_next(jlexer *lexer)
+{
     jtoken token;
     while (lexer->begin_pending || lexer->position < lexer->length) {
         if (lexer->begin_pending) {

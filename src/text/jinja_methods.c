@@ -7,23 +7,27 @@
 
 // ---- arguments, with the messages of Python's C functions ----
 
-void jmethod_no_keywords(jrender *r, const char *type, const char *name, const jarguments *a) {
+void jmethod_no_keywords(jrender *r, const char *type, const char *name, const jarguments *a)
+{
     if (a->num_keywords) jinja_raise(r, "%s.%s() takes no keyword arguments", type, name);
 }
 
-void jmethod_none(jrender *r, const char *type, const char *name, const jarguments *a) {
+void jmethod_none(jrender *r, const char *type, const char *name, const jarguments *a)
+{
     jmethod_no_keywords(r, type, name, a);
     if (a->count) jinja_raise(r, "%s.%s() takes no arguments (%zu given)", type, name, a->count);
 }
 
-jvalue jmethod_one(jrender *r, const char *type, const char *name, const jarguments *a) {
+jvalue jmethod_one(jrender *r, const char *type, const char *name, const jarguments *a)
+{
     jmethod_no_keywords(r, type, name, a);
     if (a->count != 1) jinja_raise(r, "%s.%s() takes exactly one argument (%zu given)", type, name, a->count);
     return a->items[0];
 }
 
 void jmethod_between(jrender *r, const char *type, const char *name, const jarguments *a, size_t least,
-                     size_t most) {
+                     size_t most)
+{
     jmethod_no_keywords(r, type, name, a);
     size_t bound = a->count < least ? least : most;
     if (a->count < least || a->count > most)
@@ -33,7 +37,8 @@ void jmethod_between(jrender *r, const char *type, const char *name, const jargu
 
 // Functions that take keywords: at most two parameters here.
 static void keyworded(jrender *r, const char *name, const jarguments *a, const char *first,
-                      const char *second, jvalue bound[2]) {
+                      const char *second, jvalue bound[2])
+{
     const char *names[2] = {first, second};
     size_t most = second ? 2 : 1;
     bound[0] = bound[1] = jmissing();
@@ -53,11 +58,13 @@ static void keyworded(jrender *r, const char *name, const jarguments *a, const c
     }
 }
 
-static int64_t integer(jrender *r, jvalue v) {
+static int64_t integer(jrender *r, jvalue v)
+{
     return jinja_index(r, v, "'%s' object cannot be interpreted as an integer");
 }
 
-static const jstring *string_argument(jrender *r, jvalue v, const char *message) {
+static const jstring *string_argument(jrender *r, jvalue v, const char *message)
+{
     if (v.kind != J_STRING) jinja_raise(r, message, jinja_type_name(v));
     return v.string;
 }
@@ -65,7 +72,8 @@ static const jstring *string_argument(jrender *r, jvalue v, const char *message)
 // ---- case and classes ----
 
 #define CASE_METHOD(method, change)                                                                          \
-    static jvalue str_##method(jrender *r, jvalue self, const jarguments *a) {                               \
+    static jvalue str_##method(jrender *r, jvalue self, const jarguments *a)                                 \
+    {                                                                                                        \
         jmethod_none(r, "str", #method, a);                                                                  \
         return jinja_change_case(r, self.string, change);                                                    \
     }
@@ -76,7 +84,8 @@ CASE_METHOD(capitalize, JCASE_CAPITALIZE)
 CASE_METHOD(swapcase, JCASE_SWAP)
 CASE_METHOD(casefold, JCASE_FOLD)
 
-static bool all_characters(const jstring *s, bool (*test)(uint32_t), bool when_empty) {
+static bool all_characters(const jstring *s, bool (*test)(uint32_t), bool when_empty)
+{
     for (size_t i = 0; i < s->length;) {
         uint32_t c;
         i += jinja_decode(s->data + i, &c);
@@ -85,12 +94,14 @@ static bool all_characters(const jstring *s, bool (*test)(uint32_t), bool when_e
     return s->length || when_empty;
 }
 
-static bool is_ascii(uint32_t c) {
+static bool is_ascii(uint32_t c)
+{
     return c < 0x80;
 }
 
 #define CLASS_METHOD(method, test, when_empty)                                                               \
-    static jvalue str_##method(jrender *r, jvalue self, const jarguments *a) {                               \
+    static jvalue str_##method(jrender *r, jvalue self, const jarguments *a)                                 \
+    {                                                                                                        \
         jmethod_none(r, "str", #method, a);                                                                  \
         return jbool(all_characters(self.string, test, when_empty));                                         \
     }
@@ -103,17 +114,20 @@ CLASS_METHOD(isnumeric, jinja_is_numeric, false)
 CLASS_METHOD(isascii, is_ascii, true)
 CLASS_METHOD(isprintable, jinja_is_printable, true)
 
-static jvalue str_isupper(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_isupper(jrender *r, jvalue self, const jarguments *a)
+{
     jmethod_none(r, "str", "isupper", a);
     return jbool(jinja_is_cased_as(self.string, true));
 }
 
-static jvalue str_islower(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_islower(jrender *r, jvalue self, const jarguments *a)
+{
     jmethod_none(r, "str", "islower", a);
     return jbool(jinja_is_cased_as(self.string, false));
 }
 
-static jvalue str_istitle(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_istitle(jrender *r, jvalue self, const jarguments *a)
+{
     const jstring *s = self.string;
     bool found = false, in_word = false;
     jmethod_none(r, "str", "istitle", a);
@@ -128,7 +142,8 @@ static jvalue str_istitle(jrender *r, jvalue self, const jarguments *a) {
     return jbool(found);
 }
 
-static jvalue str_isidentifier(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_isidentifier(jrender *r, jvalue self, const jarguments *a)
+{
     const jstring *s = self.string;
     jmethod_none(r, "str", "isidentifier", a);
     for (size_t i = 0; i < s->length;) {
@@ -142,44 +157,51 @@ static jvalue str_isidentifier(jrender *r, jvalue self, const jarguments *a) {
 
 // ---- strip and friends ----
 
-static jvalue strip(jrender *r, jvalue self, const jarguments *a, const char *name, bool left, bool right) {
+static jvalue strip(jrender *r, jvalue self, const jarguments *a, const char *name, bool left, bool right)
+{
     const jstring *chars = NULL;
     jmethod_between(r, "str", name, a, 0, 1);
     if (a->count && a->items[0].kind != J_NONE) {
-        if (a->items[0].kind != J_STRING)
-            jinja_raise(r, "%s arg must be None or str", name);
+        if (a->items[0].kind != J_STRING) jinja_raise(r, "%s arg must be None or str", name);
         chars = a->items[0].string;
     }
     return jinja_strip(r, self.string, chars, left, right);
 }
 
-static jvalue str_strip(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_strip(jrender *r, jvalue self, const jarguments *a)
+{
     return strip(r, self, a, "strip", true, true);
 }
-static jvalue str_lstrip(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_lstrip(jrender *r, jvalue self, const jarguments *a)
+{
     return strip(r, self, a, "lstrip", true, false);
 }
-static jvalue str_rstrip(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_rstrip(jrender *r, jvalue self, const jarguments *a)
+{
     return strip(r, self, a, "rstrip", false, true);
 }
 
-static bool has_prefix(const jstring *s, const jstring *prefix) {
+static bool has_prefix(const jstring *s, const jstring *prefix)
+{
     return s->length >= prefix->length && memcmp(s->data, prefix->data, prefix->length) == 0;
 }
 
-static bool has_suffix(const jstring *s, const jstring *suffix) {
+static bool has_suffix(const jstring *s, const jstring *suffix)
+{
     return s->length >= suffix->length &&
            memcmp(s->data + s->length - suffix->length, suffix->data, suffix->length) == 0;
 }
 
-static jvalue str_removeprefix(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_removeprefix(jrender *r, jvalue self, const jarguments *a)
+{
     const jstring *s = self.string, *prefix;
     prefix = string_argument(r, jmethod_one(r, "str", "removeprefix", a),
                              "removeprefix() argument must be str, not %s");
     return has_prefix(s, prefix) ? jinja_string_part(r, s, prefix->length, s->length) : self;
 }
 
-static jvalue str_removesuffix(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_removesuffix(jrender *r, jvalue self, const jarguments *a)
+{
     const jstring *s = self.string, *suffix;
     suffix = string_argument(r, jmethod_one(r, "str", "removesuffix", a),
                              "removesuffix() argument must be str, not %s");
@@ -195,13 +217,15 @@ typedef struct search {
     bool beyond;       // the part begins after the end of the string
 } search;
 
-static int64_t clip(int64_t i, int64_t length) {
+static int64_t clip(int64_t i, int64_t length)
+{
     if (i < 0) i += length;
     return i < 0 ? 0 : i;
 }
 
 // The arguments (sub, start, end) that find, count, startswith and others share.
-static search search_arguments(jrender *r, jvalue self, const jarguments *a, const char *name, bool tuple) {
+static search search_arguments(jrender *r, jvalue self, const jarguments *a, const char *name, bool tuple)
+{
     jmethod_no_keywords(r, "str", name, a);
     if (a->count < 1) jinja_raise(r, "%s() takes at least 1 argument (0 given)", name);
     if (a->count > 3) jinja_raise(r, "%s() takes at most 3 arguments (%zu given)", name, a->count);
@@ -227,7 +251,8 @@ static search search_arguments(jrender *r, jvalue self, const jarguments *a, con
     return found;
 }
 
-static const char *find_last(const char *data, size_t length, const jstring *sub) {
+static const char *find_last(const char *data, size_t length, const jstring *sub)
+{
     if (sub->length > length) return NULL;
     for (size_t i = length - sub->length + 1; i > 0; i--)
         if (memcmp(data + i - 1, sub->data, sub->length) == 0) return data + i - 1;
@@ -235,7 +260,8 @@ static const char *find_last(const char *data, size_t length, const jstring *sub
 }
 
 // The character where it is found, -1 where not.
-static int64_t find(jrender *r, jvalue self, const jarguments *a, const char *name, bool last) {
+static int64_t find(jrender *r, jvalue self, const jarguments *a, const char *name, bool last)
+{
     search what = search_arguments(r, self, a, name, false);
     if (what.beyond) return -1;
     const char *data = self.string->data + what.begin;
@@ -247,26 +273,32 @@ static int64_t find(jrender *r, jvalue self, const jarguments *a, const char *na
     return (int64_t)utf8_count(self.string->data, (size_t)(found - self.string->data));
 }
 
-static int64_t must_find(jrender *r, jvalue self, const jarguments *a, const char *name, bool last) {
+static int64_t must_find(jrender *r, jvalue self, const jarguments *a, const char *name, bool last)
+{
     int64_t found = find(r, self, a, name, last);
     if (found < 0) jinja_raise(r, "substring not found");
     return found;
 }
 
-static jvalue str_find(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_find(jrender *r, jvalue self, const jarguments *a)
+{
     return jint(find(r, self, a, "find", false));
 }
-static jvalue str_rfind(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_rfind(jrender *r, jvalue self, const jarguments *a)
+{
     return jint(find(r, self, a, "rfind", true));
 }
-static jvalue str_index(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_index(jrender *r, jvalue self, const jarguments *a)
+{
     return jint(must_find(r, self, a, "index", false));
 }
-static jvalue str_rindex(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_rindex(jrender *r, jvalue self, const jarguments *a)
+{
     return jint(must_find(r, self, a, "rindex", true));
 }
 
-static jvalue str_count(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_count(jrender *r, jvalue self, const jarguments *a)
+{
     search what = search_arguments(r, self, a, "count", false);
     int64_t count = 0;
     if (what.beyond) return jint(0);
@@ -281,7 +313,8 @@ static jvalue str_count(jrender *r, jvalue self, const jarguments *a) {
 }
 
 static jvalue starts_or_ends(jrender *r, jvalue self, const jarguments *a, const char *name,
-                             bool (*has)(const jstring *, const jstring *)) {
+                             bool (*has)(const jstring *, const jstring *))
+{
     search what = search_arguments(r, self, a, name, true);
     const jstring *part = what.beyond ? NULL : jinja_string_part(r, self.string, what.begin, what.end).string;
     if (what.sub) return jbool(part && has(part, what.sub));
@@ -294,15 +327,18 @@ static jvalue starts_or_ends(jrender *r, jvalue self, const jarguments *a, const
     return jbool(false);
 }
 
-static jvalue str_startswith(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_startswith(jrender *r, jvalue self, const jarguments *a)
+{
     return starts_or_ends(r, self, a, "startswith", has_prefix);
 }
 
-static jvalue str_endswith(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_endswith(jrender *r, jvalue self, const jarguments *a)
+{
     return starts_or_ends(r, self, a, "endswith", has_suffix);
 }
 
-static jvalue str_replace(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_replace(jrender *r, jvalue self, const jarguments *a)
+{
     jmethod_between(r, "str", "replace", a, 2, 3);
     const jstring *from = string_argument(r, a->items[0], "replace() argument 1 must be str, not %s");
     const jstring *to = string_argument(r, a->items[1], "replace() argument 2 must be str, not %s");
@@ -312,11 +348,13 @@ static jvalue str_replace(jrender *r, jvalue self, const jarguments *a) {
 
 // ---- splitting and joining ----
 
-static void append_part(jrender *r, jlist *parts, const jstring *s, size_t begin, size_t end) {
+static void append_part(jrender *r, jlist *parts, const jstring *s, size_t begin, size_t end)
+{
     jlist_append(r, parts, jinja_string_part(r, s, begin, end));
 }
 
-static jlist *split_at(jrender *r, const jstring *s, const jstring *separator, int64_t limit) {
+static jlist *split_at(jrender *r, const jstring *s, const jstring *separator, int64_t limit)
+{
     jlist *parts = jlist_new(r, 0);
     size_t i = 0;
     jinja_step(r, s->length / 16);
@@ -330,7 +368,8 @@ static jlist *split_at(jrender *r, const jstring *s, const jstring *separator, i
     return parts;
 }
 
-static void reverse(jlist *list) {
+static void reverse(jlist *list)
+{
     for (size_t i = 0; i < list->count / 2; i++) {
         jvalue item = list->items[i];
         list->items[i] = list->items[list->count - 1 - i];
@@ -338,7 +377,8 @@ static void reverse(jlist *list) {
     }
 }
 
-static jlist *rsplit_at(jrender *r, const jstring *s, const jstring *separator, int64_t limit) {
+static jlist *rsplit_at(jrender *r, const jstring *s, const jstring *separator, int64_t limit)
+{
     jlist *parts = jlist_new(r, 0);
     size_t end = s->length;
     jinja_step(r, s->length / 16);
@@ -354,7 +394,8 @@ static jlist *rsplit_at(jrender *r, const jstring *s, const jstring *separator, 
 }
 
 // Where the run of (not) white space that ends at `end` begins.
-static size_t skip_back(const jstring *s, size_t end, bool space) {
+static size_t skip_back(const jstring *s, size_t end, bool space)
+{
     while (end > 0) {
         size_t start = end - 1;
         uint32_t c;
@@ -366,7 +407,8 @@ static size_t skip_back(const jstring *s, size_t end, bool space) {
     return end;
 }
 
-static jlist *rsplit_space(jrender *r, const jstring *s, int64_t limit) {
+static jlist *rsplit_space(jrender *r, const jstring *s, int64_t limit)
+{
     jlist *parts = jlist_new(r, 0);
     size_t end = skip_back(s, s->length, true);
     jinja_step(r, s->length / 16);
@@ -381,7 +423,8 @@ static jlist *rsplit_space(jrender *r, const jstring *s, int64_t limit) {
     return parts;
 }
 
-static jvalue split(jrender *r, jvalue self, const jarguments *a, const char *name, bool from_right) {
+static jvalue split(jrender *r, jvalue self, const jarguments *a, const char *name, bool from_right)
+{
     jvalue bound[2];
     keyworded(r, name, a, "sep", "maxsplit", bound);
     int64_t limit = bound[1].kind == J_MISSING ? -1 : integer(r, bound[1]);
@@ -395,14 +438,17 @@ static jvalue split(jrender *r, jvalue self, const jarguments *a, const char *na
                                  : split_at(r, self.string, separator, limit));
 }
 
-static jvalue str_split(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_split(jrender *r, jvalue self, const jarguments *a)
+{
     return split(r, self, a, "split", false);
 }
-static jvalue str_rsplit(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_rsplit(jrender *r, jvalue self, const jarguments *a)
+{
     return split(r, self, a, "rsplit", true);
 }
 
-static jvalue str_splitlines(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_splitlines(jrender *r, jvalue self, const jarguments *a)
+{
     jvalue bound[2];
     keyworded(r, "splitlines", a, "keepends", NULL, bound);
     bool keep = bound[0].kind != J_MISSING &&
@@ -410,7 +456,8 @@ static jvalue str_splitlines(jrender *r, jvalue self, const jarguments *a) {
     return jinja_list(jinja_split_lines(r, self.string, keep));
 }
 
-static jvalue partition(jrender *r, jvalue self, const jarguments *a, const char *name, bool last) {
+static jvalue partition(jrender *r, jvalue self, const jarguments *a, const char *name, bool last)
+{
     const jstring *s = self.string,
                   *separator = string_argument(r, jmethod_one(r, "str", name, a), "must be str, not %s");
     if (!separator->length) jinja_raise(r, "empty separator");
@@ -427,14 +474,17 @@ static jvalue partition(jrender *r, jvalue self, const jarguments *a, const char
     return jinja_tuple(parts);
 }
 
-static jvalue str_partition(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_partition(jrender *r, jvalue self, const jarguments *a)
+{
     return partition(r, self, a, "partition", false);
 }
-static jvalue str_rpartition(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_rpartition(jrender *r, jvalue self, const jarguments *a)
+{
     return partition(r, self, a, "rpartition", true);
 }
 
-static jvalue str_join(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_join(jrender *r, jvalue self, const jarguments *a)
+{
     jvalue iterable = jmethod_one(r, "str", "join", a);
     if (!jinja_is_iterable(iterable)) jinja_raise(r, "can only join an iterable");
     jlist *items = jinja_collect(r, iterable);
@@ -450,7 +500,8 @@ static jvalue str_join(jrender *r, jvalue self, const jarguments *a) {
 
 // ---- padding ----
 
-static const jstring *fill_argument(jrender *r, jvalue self, const jarguments *a) {
+static const jstring *fill_argument(jrender *r, jvalue self, const jarguments *a)
+{
     if (a->count < 2) return JINJA_STRING(" ");
     const jstring *fill =
         string_argument(r, a->items[1], "The fill character must be a unicode character, not %s");
@@ -459,7 +510,8 @@ static const jstring *fill_argument(jrender *r, jvalue self, const jarguments *a
     return fill;
 }
 
-static jvalue justify(jrender *r, jvalue self, const jarguments *a, const char *name, bool left) {
+static jvalue justify(jrender *r, jvalue self, const jarguments *a, const char *name, bool left)
+{
     jmethod_between(r, "str", name, a, 1, 2);
     int64_t width = integer(r, a->items[0]), margin = width - (int64_t)self.string->chars;
     const jstring *fill = fill_argument(r, self, a);
@@ -473,20 +525,24 @@ static jvalue justify(jrender *r, jvalue self, const jarguments *a, const char *
     return self.string->markup ? jinja_markup(r, result) : result;
 }
 
-static jvalue str_ljust(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_ljust(jrender *r, jvalue self, const jarguments *a)
+{
     return justify(r, self, a, "ljust", true);
 }
-static jvalue str_rjust(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_rjust(jrender *r, jvalue self, const jarguments *a)
+{
     return justify(r, self, a, "rjust", false);
 }
 
-static jvalue str_center(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_center(jrender *r, jvalue self, const jarguments *a)
+{
     jmethod_between(r, "str", "center", a, 1, 2);
     int64_t width = integer(r, a->items[0]);
     return jinja_center(r, self.string, width, fill_argument(r, self, a));
 }
 
-static jvalue str_zfill(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_zfill(jrender *r, jvalue self, const jarguments *a)
+{
     int64_t width = integer(r, jmethod_one(r, "str", "zfill", a)),
             margin = width - (int64_t)self.string->chars;
     const jstring *s = self.string;
@@ -499,7 +555,8 @@ static jvalue str_zfill(jrender *r, jvalue self, const jarguments *a) {
     return jtext_end(r, begin);
 }
 
-static jvalue str_expandtabs(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_expandtabs(jrender *r, jvalue self, const jarguments *a)
+{
     jvalue bound[2];
     keyworded(r, "expandtabs", a, "tabsize", NULL, bound);
     int64_t size = bound[0].kind == J_MISSING ? 8 : integer(r, bound[0]), column = 0;
@@ -522,11 +579,13 @@ static jvalue str_expandtabs(jrender *r, jvalue self, const jarguments *a) {
 
 // ---- formatting, and what there is not ----
 
-static jvalue str_format(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_format(jrender *r, jvalue self, const jarguments *a)
+{
     return jinja_format_braces(r, self.string, a);
 }
 
-static jvalue str_format_map(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_format_map(jrender *r, jvalue self, const jarguments *a)
+{
     if (a->num_keywords) jinja_raise(r, "format_map() takes no keyword arguments");
     if (a->count != 1) jinja_raise(r, "format_map() takes exactly one argument (%zu given)", a->count);
     if (a->items[0].kind != J_DICT)
@@ -541,18 +600,22 @@ static jvalue str_format_map(jrender *r, jvalue self, const jarguments *a) {
     return jinja_format_braces(r, self.string, &keywords);
 }
 
-static jvalue str_encode(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_encode(jrender *r, jvalue self, const jarguments *a)
+{
     (void)self, (void)a;
     jinja_raise(r, "str.encode() is not supported: templates have no bytes");
 }
 
-static jvalue str_translate(jrender *r, jvalue self, const jarguments *a) {
+static jvalue str_translate(jrender *r, jvalue self, const jarguments *a)
+{
     (void)self, (void)a;
     jinja_raise(r, "str.translate() and str.maketrans() are not supported");
 }
 
 #define ROW(name)                                                                                            \
-    { #name, str_##name }
+    {                                                                                                        \
+#name, str_##name                                                                                    \
+    }
 const jmethod_row jmethods_of_string[] = {
     ROW(capitalize),   ROW(casefold),     ROW(center),       ROW(count),
     ROW(encode),       ROW(endswith),     ROW(expandtabs),   ROW(find),

@@ -6,7 +6,8 @@
 #include <string.h>
 
 // The text without white space around it, every decimal digit as ASCII; other characters beyond ASCII as '?'.
-static const char *plain(jrender *r, const jstring *text) {
+static const char *plain(jrender *r, const jstring *text)
+{
     const jstring *s = jinja_strip(r, text, NULL, true, true).string;
     char *out = jinja_alloc(r, s->chars + 1, 1);
     size_t used = 0;
@@ -19,13 +20,15 @@ static const char *plain(jrender *r, const jstring *text) {
     return out;
 }
 
-static int digit_of(char c) {
+static int digit_of(char c)
+{
     if (c >= '0' && c <= '9') return c - '0';
     char lower = (char)(c | 32);
     return lower >= 'a' && lower <= 'z' ? lower - 'a' + 10 : 99;
 }
 
-bool jinja_parse_integer(jrender *r, const jstring *text, int64_t base, jvalue *value) {
+bool jinja_parse_integer(jrender *r, const jstring *text, int64_t base, jvalue *value)
+{
     const char *s = plain(r, text);
     bool negative = *s == '-', overflow = false, any = false, after_prefix = false;
     if (base != 0 && (base < 2 || base > 36)) return false;
@@ -52,7 +55,8 @@ bool jinja_parse_integer(jrender *r, const jstring *text, int64_t base, jvalue *
 }
 
 // Digits with single underscores between them; returns the end, or `s` if there is none.
-static const char *skip_digits(const char *s, char **out) {
+static const char *skip_digits(const char *s, char **out)
+{
     const char *c = s;
     while (digit_of(*c) < 10 || (c > s && *c == '_' && digit_of(c[1]) < 10)) {
         if (*c != '_') *(*out)++ = *c;
@@ -61,7 +65,8 @@ static const char *skip_digits(const char *s, char **out) {
     return c;
 }
 
-bool jinja_parse_float(jrender *r, const jstring *text, double *value) {
+bool jinja_parse_float(jrender *r, const jstring *text, double *value)
+{
     const char *s = plain(r, text), *digits = s, *fraction;
     char *clean = jinja_alloc(r, strlen(s) + 1, 1), *out = clean;
     if (*s == '-' || *s == '+') *out++ = *s++;

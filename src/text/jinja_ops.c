@@ -9,32 +9,38 @@ static const char *const signs[] = {
     [JO_FLOORDIV] = "//", [JO_MOD] = "%", [JO_POW] = "** or pow()",
 };
 
-static bool is_number(jvalue v) {
+static bool is_number(jvalue v)
+{
     return v.kind == J_BOOL || v.kind == J_INT || v.kind == J_FLOAT || v.kind == J_BIG;
 }
-static bool is_sequence(jvalue v) {
+static bool is_sequence(jvalue v)
+{
     return v.kind == J_STRING || v.kind == J_LIST || v.kind == J_TUPLE;
 }
 
-static double to_double(jrender *r, jvalue v) {
+static double to_double(jrender *r, jvalue v)
+{
     if (v.kind == J_FLOAT) return v.real;
     if (v.kind == J_BIG) jinja_raise_overflow(r);
     return (double)jinteger(v);
 }
 
-static _Noreturn void unsupported(jrender *r, joperator op, jvalue a, jvalue b) {
+static _Noreturn void unsupported(jrender *r, joperator op, jvalue a, jvalue b)
+{
     jinja_raise(r, "unsupported operand type(s) for %s: '%s' and '%s'", signs[op], jinja_type_name(a),
                 jinja_type_name(b));
 }
 
 // ---- numbers ----
 
-static int64_t floor_divide(int64_t a, int64_t b) {
+static int64_t floor_divide(int64_t a, int64_t b)
+{
     int64_t quotient = a / b;
     return a % b != 0 && (a % b < 0) != (b < 0) ? quotient - 1 : quotient;
 }
 
-static jvalue power_of_integers(jrender *r, int64_t base, int64_t exponent) {
+static jvalue power_of_integers(jrender *r, int64_t base, int64_t exponent)
+{
     int64_t result = 1;
     bool overflow = false;
     if (exponent < 0) {
@@ -50,7 +56,8 @@ static jvalue power_of_integers(jrender *r, int64_t base, int64_t exponent) {
     return jint(result);
 }
 
-static jvalue integers(jrender *r, joperator op, int64_t a, int64_t b) {
+static jvalue integers(jrender *r, joperator op, int64_t a, int64_t b)
+{
     int64_t result = 0;
     bool overflow = false;
     switch (op) {
@@ -72,20 +79,23 @@ static jvalue integers(jrender *r, joperator op, int64_t a, int64_t b) {
     return jint(result);
 }
 
-static double modulo(double a, double b) {
+static double modulo(double a, double b)
+{
     double rest = fmod(a, b);
     if (rest == 0) return copysign(0, b);
     return (rest < 0) != (b < 0) ? rest + b : rest;
 }
 
-static double floor_quotient(double a, double b) {
+static double floor_quotient(double a, double b)
+{
     double quotient = (a - modulo(a, b)) / b;
     if (quotient == 0) return copysign(0, a / b);
     double whole = floor(quotient);
     return quotient - whole > 0.5 ? whole + 1 : whole;
 }
 
-static jvalue power_of_doubles(jrender *r, double a, double b) {
+static jvalue power_of_doubles(jrender *r, double a, double b)
+{
     if (a == 0 && b < 0) jinja_raise(r, "0.0 cannot be raised to a negative power");
     if (a < 0 && isfinite(a) && isfinite(b) && b != floor(b))
         jinja_raise(r, "complex numbers are not supported");
@@ -94,7 +104,8 @@ static jvalue power_of_doubles(jrender *r, double a, double b) {
     return jfloat(result);
 }
 
-static jvalue doubles(jrender *r, joperator op, double a, double b) {
+static jvalue doubles(jrender *r, joperator op, double a, double b)
+{
     switch (op) {
     case JO_ADD: return jfloat(a + b);
     case JO_SUB: return jfloat(a - b);
@@ -114,14 +125,16 @@ static jvalue doubles(jrender *r, joperator op, double a, double b) {
 
 // ---- sequences ----
 
-static jvalue add_strings(jrender *r, jvalue a, jvalue b) {
+static jvalue add_strings(jrender *r, jvalue a, jvalue b)
+{
     bool markup = a.string->markup || b.string->markup;
     if (!markup) return jinja_concat(r, a.string, b.string);
     jvalue left = jinja_escape(r, a), right = jinja_escape(r, b);
     return jinja_markup(r, jinja_concat(r, left.string, right.string));
 }
 
-static jvalue add_lists(jrender *r, jvalue a, jvalue b) {
+static jvalue add_lists(jrender *r, jvalue a, jvalue b)
+{
     jlist *sum = jlist_new(r, a.list->count + b.list->count);
     jinja_step(r, a.list->count + b.list->count);
     for (size_t i = 0; i < a.list->count; i++) jlist_append(r, sum, a.list->items[i]);
@@ -129,7 +142,8 @@ static jvalue add_lists(jrender *r, jvalue a, jvalue b) {
     return a.kind == J_LIST ? jinja_list(sum) : jinja_tuple(sum);
 }
 
-static jvalue add(jrender *r, jvalue a, jvalue b) {
+static jvalue add(jrender *r, jvalue a, jvalue b)
+{
     if (is_sequence(a) && a.kind == b.kind)
         return a.kind == J_STRING ? add_strings(r, a, b) : add_lists(r, a, b);
     if (b.kind == J_UNDEFINED) jinja_raise_undefined(r, b.undefined);
@@ -138,7 +152,8 @@ static jvalue add(jrender *r, jvalue a, jvalue b) {
     jinja_raise(r, "can only concatenate %s (not \"%s\") to %s", type, jinja_type_name(b), type);
 }
 
-static size_t times(jrender *r, size_t count, int64_t factor) {
+static size_t times(jrender *r, size_t count, int64_t factor)
+{
     size_t total;
     if (factor <= 0 || count == 0) return 0;
     if (__builtin_mul_overflow(count, (uint64_t)factor, &total) || total > r->options.max_memory)
@@ -146,7 +161,8 @@ static size_t times(jrender *r, size_t count, int64_t factor) {
     return total;
 }
 
-static jvalue repeat_string(jrender *r, const jstring *s, int64_t factor) {
+static jvalue repeat_string(jrender *r, const jstring *s, int64_t factor)
+{
     size_t total = times(r, s->length, factor);
     char *data = jinja_alloc(r, total + 1, 1);
     jinja_step(r, total / 64);
@@ -158,7 +174,8 @@ static jvalue repeat_string(jrender *r, const jstring *s, int64_t factor) {
     return s->markup ? jinja_markup(r, result) : result;
 }
 
-static jvalue repeat_list(jrender *r, jvalue sequence, int64_t factor) {
+static jvalue repeat_list(jrender *r, jvalue sequence, int64_t factor)
+{
     const jlist *list = sequence.list;
     size_t total = times(r, list->count, factor);
     jlist *result = jlist_new(r, total);
@@ -167,7 +184,8 @@ static jvalue repeat_list(jrender *r, jvalue sequence, int64_t factor) {
     return sequence.kind == J_LIST ? jinja_list(result) : jinja_tuple(result);
 }
 
-static jvalue multiply(jrender *r, jvalue a, jvalue b) {
+static jvalue multiply(jrender *r, jvalue a, jvalue b)
+{
     if (a.kind == J_UNDEFINED) jinja_raise_undefined(r, a.undefined);
     bool a_markup = a.kind == J_STRING && a.string->markup, b_markup = b.kind == J_STRING && b.string->markup;
     if ((a_markup && !jis_integer(b)) || (b_markup && !jis_integer(a))) // Markup asks for an integer itself
@@ -182,7 +200,8 @@ static jvalue multiply(jrender *r, jvalue a, jvalue b) {
                                      : repeat_list(r, sequence, jinteger(factor));
 }
 
-jvalue jinja_binary(jrender *r, joperator op, jvalue a, jvalue b) {
+jvalue jinja_binary(jrender *r, joperator op, jvalue a, jvalue b)
+{
     if (jis_integer(a) && jis_integer(b)) return integers(r, op, jinteger(a), jinteger(b));
     if (is_number(a) && is_number(b)) return doubles(r, op, to_double(r, a), to_double(r, b));
     if (op == JO_MOD && a.kind == J_STRING) return jinja_format_percent(r, a.string, b);
@@ -193,7 +212,8 @@ jvalue jinja_binary(jrender *r, joperator op, jvalue a, jvalue b) {
     unsupported(r, op, a, b);
 }
 
-jvalue jinja_unary(jrender *r, joperator op, jvalue a) {
+jvalue jinja_unary(jrender *r, joperator op, jvalue a)
+{
     if (op == JO_NOT) return jbool(!jinja_truth(r, a));
     if (jis_integer(a)) return op == JO_NEG ? integers(r, JO_SUB, 0, jinteger(a)) : jint(jinteger(a));
     if (a.kind == J_FLOAT) return jfloat(op == JO_NEG ? -a.real : a.real);
@@ -205,7 +225,8 @@ jvalue jinja_unary(jrender *r, joperator op, jvalue a) {
 
 // ---- membership and length ----
 
-static bool range_contains(const jrange *range, jvalue item) {
+static bool range_contains(const jrange *range, jvalue item)
+{
     if (item.kind == J_FLOAT) {
         if (item.real != floor(item.real) || fabs(item.real) > 0x1p62) return false;
         item = jint((int64_t)item.real);
@@ -217,7 +238,8 @@ static bool range_contains(const jrange *range, jvalue item) {
     return offset >= 0 && offset < (__int128)range->count;
 }
 
-static bool iterator_contains(jrender *r, jvalue container, jvalue item) {
+static bool iterator_contains(jrender *r, jvalue container, jvalue item)
+{
     jiterator it;
     jvalue other;
     jiterator_begin(r, container, &it);
@@ -226,14 +248,16 @@ static bool iterator_contains(jrender *r, jvalue container, jvalue item) {
     return false;
 }
 
-static bool items_contain(jrender *r, const jdict *dict, jvalue item) {
+static bool items_contain(jrender *r, const jdict *dict, jvalue item)
+{
     jvalue value;
     if (item.kind != J_TUPLE || item.list->count != 2 || !jdict_get(r, dict, item.list->items[0], &value))
         return false;
     return jinja_identical(value, item.list->items[1]) || jinja_equal(r, value, item.list->items[1]);
 }
 
-bool jinja_contains(jrender *r, jvalue container, jvalue item) {
+bool jinja_contains(jrender *r, jvalue container, jvalue item)
+{
     jvalue ignored;
     switch (container.kind) {
     case J_STRING:
@@ -256,7 +280,8 @@ bool jinja_contains(jrender *r, jvalue container, jvalue item) {
     }
 }
 
-int64_t jinja_length(jrender *r, jvalue value) {
+int64_t jinja_length(jrender *r, jvalue value)
+{
     switch (value.kind) {
     case J_UNDEFINED: return 0;
     case J_STRING: return (int64_t)value.string->chars;
@@ -270,7 +295,8 @@ int64_t jinja_length(jrender *r, jvalue value) {
     }
 }
 
-int64_t jinja_index(jrender *r, jvalue value, const char *message) {
+int64_t jinja_index(jrender *r, jvalue value, const char *message)
+{
     if (jis_integer(value)) return jinteger(value);
     if (value.kind == J_BIG) jinja_raise(r, "Python int too large to convert to C ssize_t");
     jinja_raise(r, message, jinja_type_name(value));

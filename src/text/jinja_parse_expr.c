@@ -5,7 +5,8 @@
 static jnode *parse_unary(jparser *p, bool with_filter);
 static jnode *parse_conditional(jparser *p);
 
-static jnode *binary(jparser *p, joperator op, jnode *left, jnode *right, uint32_t line) {
+static jnode *binary(jparser *p, joperator op, jnode *left, jnode *right, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_BINARY, line);
     node->op = op;
     node->binary.left = jparser_adopt(p, node, left);
@@ -13,14 +14,16 @@ static jnode *binary(jparser *p, joperator op, jnode *left, jnode *right, uint32
     return node;
 }
 
-static jnode *unary(jparser *p, joperator op, jnode *operand, uint32_t line) {
+static jnode *unary(jparser *p, joperator op, jnode *operand, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_UNARY, line);
     node->op = op;
     node->binary.left = jparser_adopt(p, node, operand);
     return node;
 }
 
-static jnode *parse_pow(jparser *p) {
+static jnode *parse_pow(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *left = parse_unary(p, true);
     while (jparser_skip(p, JT_POW)) {
@@ -30,7 +33,8 @@ static jnode *parse_pow(jparser *p) {
     return left;
 }
 
-static jnode *parse_product(jparser *p) {
+static jnode *parse_product(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *left = parse_pow(p);
     for (;;) {
@@ -46,7 +50,8 @@ static jnode *parse_product(jparser *p) {
     }
 }
 
-static jnode *parse_concat(jparser *p) {
+static jnode *parse_concat(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *first = parse_product(p);
     if (p->current.type != JT_TILDE) return first;
@@ -56,7 +61,8 @@ static jnode *parse_concat(jparser *p) {
     return node;
 }
 
-static jnode *parse_sum(jparser *p) {
+static jnode *parse_sum(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *left = parse_concat(p);
     while (p->current.type == JT_ADD || p->current.type == JT_SUB) {
@@ -68,7 +74,8 @@ static jnode *parse_sum(jparser *p) {
 }
 
 // Takes a comparison operator if one is there.
-static bool take_comparison(jparser *p, uint8_t *op) {
+static bool take_comparison(jparser *p, uint8_t *op)
+{
     switch (p->current.type) {
     case JT_EQ: *op = JO_EQ; break;
     case JT_NE: *op = JO_NE; break;
@@ -90,7 +97,8 @@ static bool take_comparison(jparser *p, uint8_t *op) {
     return true;
 }
 
-static jnode *parse_comparison(jparser *p) {
+static jnode *parse_comparison(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *first = parse_sum(p), *node = NULL;
     size_t capacity = 0;
@@ -113,7 +121,8 @@ static jnode *parse_comparison(jparser *p) {
     return node ? node : first;
 }
 
-static jnode *parse_not(jparser *p) {
+static jnode *parse_not(jparser *p)
+{
     if (!jparser_at_name(p, "not")) return parse_comparison(p);
     jparser_enter(p);
     uint32_t line = jparser_next(p).line;
@@ -122,7 +131,8 @@ static jnode *parse_not(jparser *p) {
     return node;
 }
 
-static jnode *parse_and(jparser *p) {
+static jnode *parse_and(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *left = parse_not(p);
     while (jparser_skip_name(p, "and")) {
@@ -132,7 +142,8 @@ static jnode *parse_and(jparser *p) {
     return left;
 }
 
-static jnode *parse_or(jparser *p) {
+static jnode *parse_or(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *left = parse_and(p);
     while (jparser_skip_name(p, "or")) {
@@ -142,7 +153,8 @@ static jnode *parse_or(jparser *p) {
     return left;
 }
 
-static jnode *parse_conditional(jparser *p) {
+static jnode *parse_conditional(jparser *p)
+{
     jparser_enter(p);
     uint32_t line = p->current.line;
     jnode *value = parse_or(p);
@@ -158,7 +170,8 @@ static jnode *parse_conditional(jparser *p) {
     return value;
 }
 
-jnode *jparser_expression(jparser *p, bool with_conditional) {
+jnode *jparser_expression(jparser *p, bool with_conditional)
+{
     if (with_conditional) return parse_conditional(p);
     jparser_enter(p);
     jnode *node = parse_or(p);
@@ -166,13 +179,15 @@ jnode *jparser_expression(jparser *p, bool with_conditional) {
     return node;
 }
 
-static jnode *constant(jparser *p, jvalue value, uint32_t line) {
+static jnode *constant(jparser *p, jvalue value, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_CONST, line);
     node->constant = value;
     return node;
 }
 
-static jnode *parse_name(jparser *p, bool with_namespace) {
+static jnode *parse_name(jparser *p, bool with_namespace)
+{
     jtoken token = jparser_next(p);
     const jstring *name = token.text;
     if (jstring_is(name, "true") || jstring_is(name, "True")) return constant(p, jbool(true), token.line);
@@ -186,7 +201,8 @@ static jnode *parse_name(jparser *p, bool with_namespace) {
 }
 
 // Adjacent string literals are one.
-static jnode *parse_string(jparser *p) {
+static jnode *parse_string(jparser *p)
+{
     jtoken token = jparser_next(p);
     const jstring *text = token.text;
     if (p->current.type != JT_STRING) return constant(p, jstr(text), token.line);
@@ -207,7 +223,8 @@ static jnode *parse_string(jparser *p) {
     return constant(p, jstr(jinja_parse_string(p->parse, joined, length)), token.line);
 }
 
-static jnode *parse_list(jparser *p) {
+static jnode *parse_list(jparser *p)
+{
     jnode *node = jparser_node(p, JN_LIST, jparser_next(p).line);
     while (p->current.type != JT_RBRACKET) {
         if (node->list.items.count) jparser_expect(p, JT_COMMA);
@@ -218,7 +235,8 @@ static jnode *parse_list(jparser *p) {
     return node;
 }
 
-static jnode *parse_dict(jparser *p) {
+static jnode *parse_dict(jparser *p)
+{
     jnode *node = jparser_node(p, JN_DICT, jparser_next(p).line);
     while (p->current.type != JT_RBRACE) {
         if (node->list.items.count) jparser_expect(p, JT_COMMA);
@@ -245,7 +263,8 @@ typedef enum tuple_style {
     TUPLE_NAMESPACE_TARGET
 } tuple_style;
 
-static jnode *parse_tuple(jparser *p, tuple_style style, bool parenthesised) {
+static jnode *parse_tuple(jparser *p, tuple_style style, bool parenthesised)
+{
     uint32_t line = p->current.line;
     jnode *node = jparser_node(p, JN_TUPLE, line);
     jnodes *items = &node->list.items;
@@ -269,11 +288,13 @@ static jnode *parse_tuple(jparser *p, tuple_style style, bool parenthesised) {
     return node;
 }
 
-jnode *jparser_tuple(jparser *p, bool with_conditional) {
+jnode *jparser_tuple(jparser *p, bool with_conditional)
+{
     return parse_tuple(p, with_conditional ? TUPLE_FULL : TUPLE_NO_CONDITIONAL, false);
 }
 
-jnode *jparser_primary(jparser *p, bool with_namespace) {
+jnode *jparser_primary(jparser *p, bool with_namespace)
+{
     int length;
     const char *got;
     jnode *node = NULL;
@@ -299,7 +320,8 @@ jnode *jparser_primary(jparser *p, bool with_namespace) {
     return node;
 }
 
-static jnode *parse_subscribed(jparser *p) {
+static jnode *parse_subscribed(jparser *p)
+{
     uint32_t line = p->current.line;
     jnode *start = NULL;
     if (p->current.type != JT_COLON) {
@@ -316,14 +338,16 @@ static jnode *parse_subscribed(jparser *p) {
     return node;
 }
 
-static jnode *subscript(jparser *p, jnode *object, jnode *index, uint32_t line) {
+static jnode *subscript(jparser *p, jnode *object, jnode *index, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_SUBSCRIPT, line);
     node->subscript.object = jparser_adopt(p, node, object);
     node->subscript.index = jparser_adopt(p, node, index);
     return node;
 }
 
-static jnode *parse_subscript(jparser *p, jnode *object) {
+static jnode *parse_subscript(jparser *p, jnode *object)
+{
     jtoken token = jparser_next(p);
     if (token.type == JT_DOT) {
         jtoken name = jparser_next(p);
@@ -347,7 +371,8 @@ static jnode *parse_subscript(jparser *p, jnode *object) {
     return subscript(p, object, items->count == 1 ? items->items[0] : tuple, token.line);
 }
 
-static void append_keyword(jparser *p, jnode *node, jcall_syntax *call, const jstring *name, jnode *value) {
+static void append_keyword(jparser *p, jnode *node, jcall_syntax *call, const jstring *name, jnode *value)
+{
     size_t count = call->keywords.count, capacity = call->keywords.capacity;
     jparser_append(p, node, &call->keywords, value);
     if (call->keywords.capacity != capacity) {
@@ -358,7 +383,8 @@ static void append_keyword(jparser *p, jnode *node, jcall_syntax *call, const js
     call->keyword_names[count] = name;
 }
 
-static void parse_argument(jparser *p, jnode *node, jcall_syntax *call, uint32_t line) {
+static void parse_argument(jparser *p, jnode *node, jcall_syntax *call, uint32_t line)
+{
     bool valid;
     if (p->current.type == JT_MUL) {
         valid = !call->star && !call->star_star;
@@ -380,7 +406,8 @@ static void parse_argument(jparser *p, jnode *node, jcall_syntax *call, uint32_t
     if (!valid) jinja_parse_fail(p->parse, line, "invalid syntax for function call expression");
 }
 
-static void parse_arguments(jparser *p, jnode *node, jcall_syntax *call) {
+static void parse_arguments(jparser *p, jnode *node, jcall_syntax *call)
+{
     uint32_t line = jparser_expect(p, JT_LPAREN).line;
     bool first = true;
     while (p->current.type != JT_RPAREN) {
@@ -398,7 +425,8 @@ static void parse_arguments(jparser *p, jnode *node, jcall_syntax *call) {
                 jparser_fail_late(p, line, "keyword argument repeated: %.*s", call->keyword_names[i]);
 }
 
-static jnode *application(jparser *p, jnode_kind kind, jnode *object, const jstring *name, uint32_t line) {
+static jnode *application(jparser *p, jnode_kind kind, jnode *object, const jstring *name, uint32_t line)
+{
     jnode *node = jparser_node(p, kind, line);
     node->apply.call = jinja_parse_alloc(p->parse, 1, sizeof *node->apply.call);
     if (object) node->apply.object = jparser_adopt(p, node, object);
@@ -406,13 +434,15 @@ static jnode *application(jparser *p, jnode_kind kind, jnode *object, const jstr
     return node;
 }
 
-static jnode *parse_call(jparser *p, jnode *object) {
+static jnode *parse_call(jparser *p, jnode *object)
+{
     jnode *node = application(p, JN_CALL, object, NULL, p->current.line);
     parse_arguments(p, node, node->apply.call);
     return node;
 }
 
-static jnode *parse_postfix(jparser *p, jnode *node) {
+static jnode *parse_postfix(jparser *p, jnode *node)
+{
     for (;;) {
         jtoken_type type = p->current.type;
         if (type == JT_DOT || type == JT_LBRACKET)
@@ -425,7 +455,8 @@ static jnode *parse_postfix(jparser *p, jnode *node) {
 }
 
 // A name with dots.
-static const jstring *parse_dotted(jparser *p) {
+static const jstring *parse_dotted(jparser *p)
+{
     const jstring *name = jparser_expect(p, JT_NAME).text;
     while (jparser_skip(p, JT_DOT)) {
         const jstring *part = jparser_expect(p, JT_NAME).text;
@@ -438,7 +469,8 @@ static const jstring *parse_dotted(jparser *p) {
     return name;
 }
 
-jnode *jparser_filter(jparser *p, jnode *object, bool start_inline) {
+jnode *jparser_filter(jparser *p, jnode *object, bool start_inline)
+{
     while (start_inline || p->current.type == JT_PIPE) {
         if (!start_inline) jparser_next(p);
         uint32_t line = p->current.line;
@@ -450,7 +482,8 @@ jnode *jparser_filter(jparser *p, jnode *object, bool start_inline) {
     return object;
 }
 
-static bool at_test_argument(const jparser *p) {
+static bool at_test_argument(const jparser *p)
+{
     switch (p->current.type) {
     case JT_NAME:
         return !jparser_at_name(p, "else") && !jparser_at_name(p, "or") && !jparser_at_name(p, "and");
@@ -464,7 +497,8 @@ static bool at_test_argument(const jparser *p) {
     }
 }
 
-static jnode *parse_test(jparser *p, jnode *object) {
+static jnode *parse_test(jparser *p, jnode *object)
+{
     uint32_t line = jparser_next(p).line;
     bool negated = jparser_skip_name(p, "not");
     jnode *node = application(p, JN_TEST, object, parse_dotted(p), line);
@@ -478,7 +512,8 @@ static jnode *parse_test(jparser *p, jnode *object) {
     return negated ? unary(p, JO_NOT, node, line) : node;
 }
 
-static jnode *parse_unary(jparser *p, bool with_filter) {
+static jnode *parse_unary(jparser *p, bool with_filter)
+{
     jnode *node;
     uint32_t line = p->current.line;
     if (p->current.type == JT_SUB || p->current.type == JT_ADD) {
@@ -503,7 +538,8 @@ static jnode *parse_unary(jparser *p, bool with_filter) {
     return node;
 }
 
-static const char *class_name(const jnode *node) {
+static const char *class_name(const jnode *node)
+{
     static const char *const kinds[] = {
         [JN_CONST] = "const",       [JN_NAME] = "name",       [JN_TUPLE] = "tuple",
         [JN_LIST] = "list",         [JN_DICT] = "dict",       [JN_CONDITIONAL] = "condexpr",
@@ -519,20 +555,23 @@ static const char *class_name(const jnode *node) {
     return node->kind == JN_BINARY || node->kind == JN_UNARY ? operators[node->op] : kinds[node->kind];
 }
 
-static bool can_assign(const jnode *node) {
+static bool can_assign(const jnode *node)
+{
     if (node->kind != JN_TUPLE) return node->kind == JN_NAME || node->kind == JN_NSREF;
     for (size_t i = 0; i < node->list.items.count; i++)
         if (!can_assign(node->list.items.items[i])) return false;
     return true;
 }
 
-static void set_store(jnode *node) {
+static void set_store(jnode *node)
+{
     if (node->kind == JN_NAME) node->op = JUSE_STORE;
     for (size_t i = 0; node->kind == JN_TUPLE && i < node->list.items.count; i++)
         set_store(node->list.items.items[i]);
 }
 
-jnode *jparser_target(jparser *p, bool name_only, bool with_namespace) {
+jnode *jparser_target(jparser *p, bool name_only, bool with_namespace)
+{
     jnode *node;
     if (name_only) {
         jtoken token = jparser_expect(p, JT_NAME);

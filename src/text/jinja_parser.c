@@ -19,14 +19,16 @@ static void parse_statements(jparser *p, jnode *node, jnodes *body, const char *
 
 // ---- nodes ----
 
-jnode *jparser_node(jparser *p, jnode_kind kind, uint32_t line) {
+jnode *jparser_node(jparser *p, jnode_kind kind, uint32_t line)
+{
     jnode *node = jinja_parse_alloc(p->parse, 1, sizeof *node);
     node->kind = kind;
     node->line = line;
     return node;
 }
 
-jnode *jparser_adopt(jparser *p, jnode *parent, jnode *child) {
+jnode *jparser_adopt(jparser *p, jnode *parent, jnode *child)
+{
     if (child->height >= JINJA_MAX_HEIGHT)
         jinja_parse_fail(p->parse, child->line, "the template is nested too deeply: more than %d levels",
                          JINJA_MAX_HEIGHT);
@@ -34,7 +36,8 @@ jnode *jparser_adopt(jparser *p, jnode *parent, jnode *child) {
     return child;
 }
 
-void jparser_append(jparser *p, jnode *parent, jnodes *list, jnode *child) {
+void jparser_append(jparser *p, jnode *parent, jnodes *list, jnode *child)
+{
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 4;
         jnode **larger = jinja_parse_alloc(p->parse, capacity, sizeof *larger);
@@ -45,13 +48,15 @@ void jparser_append(jparser *p, jnode *parent, jnodes *list, jnode *child) {
     list->items[list->count++] = parent ? jparser_adopt(p, parent, child) : child;
 }
 
-void jparser_enter(jparser *p) {
+void jparser_enter(jparser *p)
+{
     if (++p->depth > MAX_DEPTH)
         jinja_parse_fail(p->parse, p->current.line, "the template is nested too deeply: more than %d levels",
                          MAX_DEPTH);
 }
 
-const jstring *jparser_intern(jparser *p, const char *text, size_t length) {
+const jstring *jparser_intern(jparser *p, const char *text, size_t length)
+{
     uint32_t number;
     if (strmap_get(&p->interned, text, length, &number)) return p->names[number];
     if (p->num_names == p->names_capacity) {
@@ -81,7 +86,8 @@ void jparser_fail_late(jparser *p, uint32_t line, const char *format, const jstr
 
 // ---- the token stream ----
 
-static jtoken fetch(jparser *p) {
+static jtoken fetch(jparser *p)
+{
     if (p->has_pushed) {
         p->has_pushed = false;
         return p->pushed;
@@ -93,13 +99,15 @@ static jtoken fetch(jparser *p) {
     return token;
 }
 
-jtoken jparser_next(jparser *p) {
+jtoken jparser_next(jparser *p)
+{
     jtoken token = p->current;
     p->current = fetch(p);
     return token;
 }
 
-jtoken jparser_look(jparser *p) {
+jtoken jparser_look(jparser *p)
+{
     jtoken current = jparser_next(p);
     p->pushed = p->current;
     p->has_pushed = true;
@@ -107,29 +115,34 @@ jtoken jparser_look(jparser *p) {
     return p->pushed;
 }
 
-bool jparser_at_name(const jparser *p, const char *name) {
+bool jparser_at_name(const jparser *p, const char *name)
+{
     return p->current.type == JT_NAME && jstring_is(p->current.text, name);
 }
 
-bool jparser_skip_name(jparser *p, const char *name) {
+bool jparser_skip_name(jparser *p, const char *name)
+{
     bool found = jparser_at_name(p, name);
     if (found) jparser_next(p);
     return found;
 }
 
-bool jparser_skip(jparser *p, jtoken_type type) {
+bool jparser_skip(jparser *p, jtoken_type type)
+{
     bool found = p->current.type == type;
     if (found) jparser_next(p);
     return found;
 }
 
-const char *jparser_describe(const jtoken *token, int *length) {
+const char *jparser_describe(const jtoken *token, int *length)
+{
     const char *text = token->type == JT_NAME ? token->text->data : jinja_token_description(token->type);
     *length = (int)(token->type == JT_NAME ? token->text->length : strlen(text));
     return text;
 }
 
-static _Noreturn void fail_expected(jparser *p, const char *expected) {
+static _Noreturn void fail_expected(jparser *p, const char *expected)
+{
     int length;
     const char *got = jparser_describe(&p->current, &length);
     if (p->current.type == JT_EOF)
@@ -137,18 +150,21 @@ static _Noreturn void fail_expected(jparser *p, const char *expected) {
     jinja_parse_fail(p->parse, p->current.line, "expected token '%s', got '%.*s'", expected, length, got);
 }
 
-jtoken jparser_expect(jparser *p, jtoken_type type) {
+jtoken jparser_expect(jparser *p, jtoken_type type)
+{
     if (p->current.type != type) fail_expected(p, jinja_token_description(type));
     return jparser_next(p);
 }
 
-void jparser_expect_name(jparser *p, const char *name) {
+void jparser_expect_name(jparser *p, const char *name)
+{
     if (!jparser_skip_name(p, name)) fail_expected(p, name);
 }
 
 // ---- what went wrong ----
 
-static bool is_expected(const jparser *p, const jstring *name) {
+static bool is_expected(const jparser *p, const jstring *name)
+{
     for (const jends *ends = p->ends; ends; ends = ends->outer)
         for (const char *const *end = ends->names; *end; end++)
             if (jstring_is(name, *end)) return true;
@@ -156,7 +172,8 @@ static bool is_expected(const jparser *p, const jstring *name) {
 }
 
 // `name` NULL: the template ended too early.
-static _Noreturn void fail_unknown_tag(jparser *p, const jstring *name, uint32_t line) {
+static _Noreturn void fail_unknown_tag(jparser *p, const jstring *name, uint32_t line)
+{
     buf text = {.data = jinja_parse_alloc(p->parse, 2048, 1), .capacity = 2048};
     if (name)
         buf_printf(&text, "Encountered unknown tag '%.*s'.", (int)(name->length < 300 ? name->length : 300),
@@ -181,7 +198,8 @@ static _Noreturn void fail_unknown_tag(jparser *p, const jstring *name, uint32_t
 
 // ---- statements ----
 
-static jnode *parse_for(jparser *p, uint32_t line) {
+static jnode *parse_for(jparser *p, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_FOR, line);
     jfor *loop = node->loop = jinja_parse_alloc(p->parse, 1, sizeof *loop);
     loop->target = jparser_adopt(p, node, jparser_target(p, false, false));
@@ -196,7 +214,8 @@ static jnode *parse_for(jparser *p, uint32_t line) {
     return node;
 }
 
-static jnode *parse_if(jparser *p, uint32_t line) {
+static jnode *parse_if(jparser *p, uint32_t line)
+{
     jnode *result = jparser_node(p, JN_IF, line), *node = result;
     for (;;) {
         node->branch = jinja_parse_alloc(p->parse, 1, sizeof *node->branch);
@@ -217,7 +236,8 @@ static jnode *parse_if(jparser *p, uint32_t line) {
     }
 }
 
-static jnode *parse_set(jparser *p, uint32_t line) {
+static jnode *parse_set(jparser *p, uint32_t line)
+{
     jnode *target = jparser_target(p, false, true);
     bool plain = jparser_skip(p, JT_ASSIGN);
     jnode *node = jparser_node(p, plain ? JN_ASSIGN : JN_ASSIGN_BLOCK, line);
@@ -233,7 +253,8 @@ static jnode *parse_set(jparser *p, uint32_t line) {
     return node;
 }
 
-static jnode *parse_with(jparser *p, uint32_t line) {
+static jnode *parse_with(jparser *p, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_WITH, line);
     jwith *with = node->with = jinja_parse_alloc(p->parse, 1, sizeof *with);
     while (p->current.type != JT_BLOCK_END) {
@@ -246,7 +267,8 @@ static jnode *parse_with(jparser *p, uint32_t line) {
     return node;
 }
 
-static jnode *parse_autoescape(jparser *p, uint32_t line) {
+static jnode *parse_autoescape(jparser *p, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_SCOPE, line);
     node->with = jinja_parse_alloc(p->parse, 1, sizeof *node->with);
     jnode *option = jparser_expression(p, true);
@@ -256,7 +278,8 @@ static jnode *parse_autoescape(jparser *p, uint32_t line) {
     return node;
 }
 
-static jnode *parse_filter_block(jparser *p, uint32_t line) {
+static jnode *parse_filter_block(jparser *p, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_FILTER_BLOCK, line);
     node->with = jinja_parse_alloc(p->parse, 1, sizeof *node->with);
     node->with->filter = jparser_adopt(p, node, jparser_filter(p, NULL, true));
@@ -264,7 +287,8 @@ static jnode *parse_filter_block(jparser *p, uint32_t line) {
     return node;
 }
 
-static void parse_signature(jparser *p, jnode *node, jmacro_syntax *macro) {
+static void parse_signature(jparser *p, jnode *node, jmacro_syntax *macro)
+{
     jparser_expect(p, JT_LPAREN);
     while (p->current.type != JT_RPAREN) {
         if (macro->parameters.count) jparser_expect(p, JT_COMMA);
@@ -279,13 +303,15 @@ static void parse_signature(jparser *p, jnode *node, jmacro_syntax *macro) {
     jparser_expect(p, JT_RPAREN);
 }
 
-static jnode *macro_node(jparser *p, jnode_kind kind, uint32_t line) {
+static jnode *macro_node(jparser *p, jnode_kind kind, uint32_t line)
+{
     jnode *node = jparser_node(p, kind, line);
     node->macro.syntax = jinja_parse_alloc(p->parse, 1, sizeof *node->macro.syntax);
     return node;
 }
 
-static jnode *parse_macro(jparser *p, uint32_t line) {
+static jnode *parse_macro(jparser *p, uint32_t line)
+{
     jnode *node = macro_node(p, JN_MACRO, line);
     node->macro.syntax->name = jparser_target(p, true, false)->name.name;
     parse_signature(p, node, node->macro.syntax);
@@ -293,7 +319,8 @@ static jnode *parse_macro(jparser *p, uint32_t line) {
     return node;
 }
 
-static jnode *parse_call_block(jparser *p, uint32_t line) {
+static jnode *parse_call_block(jparser *p, uint32_t line)
+{
     jnode *node = macro_node(p, JN_CALL_BLOCK, line);
     if (p->current.type == JT_LPAREN) parse_signature(p, node, node->macro.syntax);
     node->macro.call = jparser_adopt(p, node, jparser_expression(p, true));
@@ -302,13 +329,15 @@ static jnode *parse_call_block(jparser *p, uint32_t line) {
     return node;
 }
 
-static jnode *parse_generation(jparser *p, uint32_t line) {
+static jnode *parse_generation(jparser *p, uint32_t line)
+{
     jnode *node = macro_node(p, JN_GENERATION, line);
     parse_statements(p, node, &node->macro.syntax->body, (const char *const[]){"endgeneration", NULL}, true);
     return node;
 }
 
-static bool is_blank(const jnodes *body) {
+static bool is_blank(const jnodes *body)
+{
     for (size_t i = 0; i < body->count; i++) {
         const jnode *node = body->items[i];
         if (node->kind != JN_DATA) return false;
@@ -318,7 +347,8 @@ static bool is_blank(const jnodes *body) {
     return true;
 }
 
-static jnode *parse_block(jparser *p, uint32_t line) {
+static jnode *parse_block(jparser *p, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_BLOCK, line);
     jblock *block = node->block = jinja_parse_alloc(p->parse, 1, sizeof *block);
     block->name = jparser_expect(p, JT_NAME).text;
@@ -337,7 +367,8 @@ static jnode *parse_block(jparser *p, uint32_t line) {
     return node;
 }
 
-static bool parse_context_option(jparser *p) {
+static bool parse_context_option(jparser *p)
+{
     if (!jparser_at_name(p, "with") && !jparser_at_name(p, "without")) return false;
     jtoken following = jparser_look(p);
     if (following.type != JT_NAME || !jstring_is(following.text, "context")) return false;
@@ -346,14 +377,16 @@ static bool parse_context_option(jparser *p) {
     return true;
 }
 
-static void add_import(jparser *p, jload_failure *load, const jstring *name) {
+static void add_import(jparser *p, jload_failure *load, const jstring *name)
+{
     const jstring **larger = jinja_parse_alloc(p->parse, load->num_names + 1, sizeof *larger);
     if (load->num_names) memcpy(larger, load->names, load->num_names * sizeof *larger);
     load->names = larger;
     load->names[load->num_names++] = name;
 }
 
-static void parse_import_names(jparser *p, jload_failure *load) {
+static void parse_import_names(jparser *p, jload_failure *load)
+{
     for (;;) {
         if (load->num_names) jparser_expect(p, JT_COMMA);
         if (p->current.type != JT_NAME) jparser_expect(p, JT_NAME);
@@ -368,7 +401,8 @@ static void parse_import_names(jparser *p, jload_failure *load) {
     }
 }
 
-static jnode *parse_loading(jparser *p, const jstring *tag, uint32_t line) {
+static jnode *parse_loading(jparser *p, const jstring *tag, uint32_t line)
+{
     jnode *node = jparser_node(p, JN_NO_LOADER, line);
     jload_failure *load = node->load = jinja_parse_alloc(p->parse, 1, sizeof *load);
     load->source = jparser_adopt(p, node, jparser_expression(p, true));
@@ -389,13 +423,15 @@ static jnode *parse_loading(jparser *p, const jstring *tag, uint32_t line) {
     return node;
 }
 
-static jnode *output(jparser *p, jnode *expression) {
+static jnode *output(jparser *p, jnode *expression)
+{
     jnode *node = jparser_node(p, JN_OUTPUT, expression->line);
     node->binary.left = jparser_adopt(p, node, expression);
     return node;
 }
 
-static void parse_print(jparser *p, jnode *parent, jnodes *body) {
+static void parse_print(jparser *p, jnode *parent, jnodes *body)
+{
     for (size_t count = 0; p->current.type != JT_BLOCK_END; count++) {
         if (count) jparser_expect(p, JT_COMMA);
         jparser_append(p, parent, body, output(p, jparser_expression(p, true)));
@@ -403,7 +439,8 @@ static void parse_print(jparser *p, jnode *parent, jnodes *body) {
 }
 
 // The statement whose tag name is the current token; NULL: nothing to add.
-static jnode *parse_tag(jparser *p, jnode *parent, jnodes *body) {
+static jnode *parse_tag(jparser *p, jnode *parent, jnodes *body)
+{
     static const struct {
         const char *name;
         jnode *(*parse)(jparser *p, uint32_t line);
@@ -434,7 +471,8 @@ static jnode *parse_tag(jparser *p, jnode *parent, jnodes *body) {
     fail_unknown_tag(p, name, token.line);
 }
 
-static void parse_statement(jparser *p, jnode *parent, jnodes *body) {
+static void parse_statement(jparser *p, jnode *parent, jnodes *body)
+{
     if (p->current.type != JT_NAME) jinja_parse_fail(p->parse, p->current.line, "tag name expected");
     jtag tag = {p->current.text, p->tags};
     p->tags = &tag;
@@ -445,14 +483,16 @@ static void parse_statement(jparser *p, jnode *parent, jnodes *body) {
     p->tags = tag.outer;
 }
 
-static bool at_end_tag(const jparser *p, const char *const *ends) {
+static bool at_end_tag(const jparser *p, const char *const *ends)
+{
     for (; ends && *ends; ends++)
         if (jparser_at_name(p, *ends)) return true;
     return false;
 }
 
 // Statements until one of the end tags (NULL: until the end), which stays the current token.
-static void parse_body(jparser *p, jnode *parent, jnodes *body, const char *const *ends) {
+static void parse_body(jparser *p, jnode *parent, jnodes *body, const char *const *ends)
+{
     jends scope = {ends, p->ends};
     if (ends) p->ends = &scope;
     while (p->current.type != JT_EOF) {
@@ -476,7 +516,8 @@ static void parse_body(jparser *p, jnode *parent, jnodes *body, const char *cons
     p->ends = scope.outer;
 }
 
-static void parse_statements(jparser *p, jnode *node, jnodes *body, const char *const *ends, bool drop) {
+static void parse_statements(jparser *p, jnode *node, jnodes *body, const char *const *ends, bool drop)
+{
     jparser_skip(p, JT_COLON);
     jparser_expect(p, JT_BLOCK_END);
     parse_body(p, node, body, ends);
@@ -488,7 +529,8 @@ static void parse_statements(jparser *p, jnode *node, jnodes *body, const char *
     if (drop) jparser_next(p);
 }
 
-void jinja_parse_body(jparser *p, struct jinja_template *tmpl) {
+void jinja_parse_body(jparser *p, struct jinja_template *tmpl)
+{
     p->current = (jtoken){.type = JT_DATA, .line = 1};
     p->current = fetch(p);
     parse_body(p, NULL, &tmpl->body, NULL);

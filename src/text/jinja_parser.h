@@ -16,8 +16,8 @@ typedef struct jparser {
     strmap interned; // names: equal ones are one pointer
     const jstring **names;
     size_t num_names, names_capacity;
-    struct jtag *tags;  // open tags, innermost first
-    const char *late_error; // what Python finds wrong with the generated code, once Jinja2 is content
+    struct jtag *tags;        // open tags, innermost first
+    const char *late_error;   // what Python finds wrong with the generated code, once Jinja2 is content
     const jstring *late_name; // shown in it, or NULL
     uint32_t late_line;
     struct jends *ends; // what ends the open bodies, innermost first
@@ -41,7 +41,8 @@ jtoken jparser_expect(jparser *p, jtoken_type type);
 void jparser_expect_name(jparser *p, const char *name);
 const char *jparser_describe(const jtoken *token, int *length); // not NUL-terminated
 
-void jparser_fail_late(jparser *p, uint32_t line, const char *format, const jstring *name); // the first one counts
+void jparser_fail_late(jparser *p, uint32_t line, const char *format,
+                       const jstring *name); // the first one counts
 
 jnode *jparser_expression(jparser *p, bool with_conditional);
 jnode *jparser_primary(jparser *p, bool with_namespace);

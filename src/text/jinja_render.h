@@ -60,7 +60,8 @@ _Noreturn void jinja_raise_overflow(jrender *r);
 // Bounds.
 void jinja_step(jrender *r, size_t count);
 void jinja_enter(jrender *r);
-static inline void jinja_leave(jrender *r) {
+static inline void jinja_leave(jrender *r)
+{
     r->depth--;
 }
 
@@ -79,7 +80,8 @@ jvalue jinja_markup(jrender *r, jvalue string);
 jvalue jinja_escape(jrender *r, jvalue value); // markupsafe.escape
 
 // Building a string: begin, append to r->text, end. Nests like brackets.
-static inline size_t jtext_begin(const jrender *r) {
+static inline size_t jtext_begin(const jrender *r)
+{
     return r->text.length;
 }
 void jtext_add(jrender *r, const char *data, size_t length);
@@ -178,6 +180,10 @@ jvalue jinja_call_block(jrender *r, const jblock *block);
 jvalue jinja_resolve_name(jrender *r, const jstring *name); // from the context; J_MISSING if it is not there
 void jinja_run_template(jrender *r);
 jvalue jinja_global(const jstring *name); // J_MISSING if there is none
+
+// jinja_render, with `prepare` to fill r->context.
+llm_status jinja_render_prepared(const jinja_template *tmpl, void (*prepare)(jrender *r, const void *user), const void *user,
+                                 const jinja_options *options, buf *out, llm_error *err);
 
 // JSON, as json.dumps writes it.
 typedef struct jjson_style {

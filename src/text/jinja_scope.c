@@ -57,22 +57,26 @@ static void resolve_expression(resolver *r, const frame *f, jnode *node, bool so
 
 // ---- walking ----
 
-static void visit_all(const jnodes *nodes, jvisitor visit, void *user) {
+static void visit_all(const jnodes *nodes, jvisitor visit, void *user)
+{
     for (size_t i = 0; i < nodes->count; i++) visit(user, nodes->items[i]);
 }
 
-static void visit_one(jnode *node, jvisitor visit, void *user) {
+static void visit_one(jnode *node, jvisitor visit, void *user)
+{
     if (node) visit(user, node);
 }
 
-static void visit_call(const jcall_syntax *call, jvisitor visit, void *user) {
+static void visit_call(const jcall_syntax *call, jvisitor visit, void *user)
+{
     visit_all(&call->arguments, visit, user);
     visit_all(&call->keywords, visit, user);
     visit_one(call->star, visit, user);
     visit_one(call->star_star, visit, user);
 }
 
-void jinja_visit_children(jnode *node, jvisitor visit, void *user) {
+void jinja_visit_children(jnode *node, jvisitor visit, void *user)
+{
     switch (node->kind) {
     case JN_TUPLE:
     case JN_LIST:
@@ -154,7 +158,8 @@ typedef struct undeclared_search {
     bool found[3];
 } undeclared_search;
 
-static void search_undeclared(void *user, jnode *node) {
+static void search_undeclared(void *user, jnode *node)
+{
     undeclared_search *search = user;
     if (node->kind == JN_BLOCK) return;
     if (node->kind == JN_NAME)
@@ -170,7 +175,8 @@ static void search_undeclared(void *user, jnode *node) {
 
 // ---- symbols of one scope ----
 
-static void *grow(resolver *r, void *items, size_t count, size_t *capacity, size_t size) {
+static void *grow(resolver *r, void *items, size_t count, size_t *capacity, size_t size)
+{
     if (count < *capacity) return items;
     size_t larger = *capacity ? *capacity * 2 : 8;
     void *copy = jinja_parse_alloc(r->parser->parse, larger, size);
@@ -179,33 +185,38 @@ static void *grow(resolver *r, void *items, size_t count, size_t *capacity, size
     return copy;
 }
 
-static void work(resolver *r, size_t amount) {
+static void work(resolver *r, size_t amount)
+{
     r->work += amount + 1;
     if (r->work > MAX_WORK)
         jinja_parse_fail(r->parser->parse, 1, "the template has too many variables and scopes");
 }
 
-static ident *own_ref(resolver *r, const symbols *s, const jstring *name) {
+static ident *own_ref(resolver *r, const symbols *s, const jstring *name)
+{
     work(r, s->num_refs);
     for (size_t i = 0; i < s->num_refs; i++)
         if (s->refs[i]->name == name) return s->refs[i];
     return NULL;
 }
 
-static ident *find_ref(resolver *r, const symbols *s, const jstring *name) {
+static ident *find_ref(resolver *r, const symbols *s, const jstring *name)
+{
     ident *found = NULL;
     for (; s && !found; s = s->parent) found = own_ref(r, s, name);
     return found;
 }
 
-static name_load *own_load(resolver *r, const symbols *s, const ident *target) {
+static name_load *own_load(resolver *r, const symbols *s, const ident *target)
+{
     work(r, s->num_loads);
     for (size_t i = 0; i < s->num_loads; i++)
         if (s->loads[i].target == target) return &s->loads[i];
     return NULL;
 }
 
-static void set_load(resolver *r, symbols *s, ident *target, int kind, ident *from) {
+static void set_load(resolver *r, symbols *s, ident *target, int kind, ident *from)
+{
     name_load load = {target, from, kind, target->name}, *old = own_load(r, s, target);
     if (old) {
         *old = load;
@@ -215,20 +226,23 @@ static void set_load(resolver *r, symbols *s, ident *target, int kind, ident *fr
     s->loads[s->num_loads++] = load;
 }
 
-static bool is_stored(resolver *r, const symbols *s, const jstring *name) {
+static bool is_stored(resolver *r, const symbols *s, const jstring *name)
+{
     work(r, s->num_stores);
     for (size_t i = 0; i < s->num_stores; i++)
         if (s->stores[i] == name) return true;
     return false;
 }
 
-static void add_store(resolver *r, symbols *s, const jstring *name) {
+static void add_store(resolver *r, symbols *s, const jstring *name)
+{
     if (is_stored(r, s, name)) return;
     s->stores = grow(r, s->stores, s->num_stores, &s->stores_capacity, sizeof *s->stores);
     s->stores[s->num_stores++] = name;
 }
 
-static ident *ident_of(resolver *r, function *owner, uint32_t level, const jstring *name) {
+static ident *ident_of(resolver *r, function *owner, uint32_t level, const jstring *name)
+{
     for (ident *i = owner->idents; i; i = i->next, work(r, 0))
         if (i->name == name && i->level == level) return i;
     ident *fresh = jinja_parse_alloc(r->parser->parse, 1, sizeof *fresh);
@@ -237,36 +251,42 @@ static ident *ident_of(resolver *r, function *owner, uint32_t level, const jstri
     return owner->idents = fresh;
 }
 
-static void add_ref(resolver *r, symbols *s, ident *target) {
+static void add_ref(resolver *r, symbols *s, ident *target)
+{
     if (own_ref(r, s, target->name)) return;
     s->refs = grow(r, s->refs, s->num_refs, &s->refs_capacity, sizeof *s->refs);
     s->refs[s->num_refs++] = target;
 }
 
-static ident *define_ref(resolver *r, symbols *s, const jstring *name, int kind, ident *from) {
+static ident *define_ref(resolver *r, symbols *s, const jstring *name, int kind, ident *from)
+{
     ident *target = ident_of(r, s->owner, s->level, name);
     add_ref(r, s, target);
     set_load(r, s, target, kind, from);
     return target;
 }
 
-static ident *declare_parameter(resolver *r, symbols *s, const jstring *name) {
+static ident *declare_parameter(resolver *r, symbols *s, const jstring *name)
+{
     add_store(r, s, name);
     return define_ref(r, s, name, JLOAD_PARAMETER, NULL);
 }
 
-static void store_name(resolver *r, symbols *s, const jstring *name) {
+static void store_name(resolver *r, symbols *s, const jstring *name)
+{
     add_store(r, s, name);
     if (own_ref(r, s, name)) return;
     ident *outer = s->parent ? find_ref(r, s->parent, name) : NULL;
     define_ref(r, s, name, outer ? JLOAD_COPY : JLOAD_MISSING, outer);
 }
 
-static void load_name(resolver *r, symbols *s, const jstring *name) {
+static void load_name(resolver *r, symbols *s, const jstring *name)
+{
     if (!find_ref(r, s, name)) define_ref(r, s, name, JLOAD_CONTEXT, NULL);
 }
 
-static symbols *copy_symbols(resolver *r, const symbols *s) {
+static symbols *copy_symbols(resolver *r, const symbols *s)
+{
     symbols *copy = jinja_parse_alloc(r->parser->parse, 1, sizeof *copy);
     *copy = *s;
     work(r, s->num_refs + s->num_loads + s->num_stores);
@@ -281,7 +301,8 @@ static symbols *copy_symbols(resolver *r, const symbols *s) {
 }
 
 // After an if: what any branch sets may or may not be set, so it starts with its outer value.
-static void merge_branches(resolver *r, symbols *s, symbols *branches[3]) {
+static void merge_branches(resolver *r, symbols *s, symbols *branches[3])
+{
     size_t num_before = s->num_stores;
     const jstring **fresh = NULL;
     size_t num_fresh = 0, capacity = 0;
@@ -315,11 +336,13 @@ typedef struct collector {
 
 static void collect(void *user, jnode *node);
 
-static void collect_all(collector *c, const jnodes *nodes) {
+static void collect_all(collector *c, const jnodes *nodes)
+{
     visit_all(nodes, collect, c);
 }
 
-static symbols *collect_branch(collector *c, const jnodes *body) {
+static symbols *collect_branch(collector *c, const jnodes *body)
+{
     symbols *original = c->symbols, *branch = copy_symbols(c->r, original);
     c->symbols = branch;
     collect_all(c, body);
@@ -327,7 +350,8 @@ static symbols *collect_branch(collector *c, const jnodes *body) {
     return branch;
 }
 
-static void collect_if(collector *c, const jbranch *branch) {
+static void collect_if(collector *c, const jbranch *branch)
+{
     collect(c, branch->test);
     symbols *branches[3];
     branches[0] = collect_branch(c, &branch->body);
@@ -336,7 +360,8 @@ static void collect_if(collector *c, const jbranch *branch) {
     merge_branches(c->r, c->symbols, branches);
 }
 
-static void collect_name(collector *c, const jnode *node) {
+static void collect_name(collector *c, const jnode *node)
+{
     const jstring *name = node->name.name;
     if (c->as_parameter || node->op == JUSE_PARAMETER)
         declare_parameter(c->r, c->symbols, name);
@@ -346,7 +371,8 @@ static void collect_name(collector *c, const jnode *node) {
         load_name(c->r, c->symbols, name);
 }
 
-static void collect(void *user, jnode *node) {
+static void collect(void *user, jnode *node)
+{
     collector *c = user;
     work(c->r, 1);
     switch (node->kind) {
@@ -374,19 +400,22 @@ static void collect(void *user, jnode *node) {
     }
 }
 
-static void collect_body(resolver *r, const frame *f, const jnodes *body) {
+static void collect_body(resolver *r, const frame *f, const jnodes *body)
+{
     collector c = {r, f->symbols, false};
     collect_all(&c, body);
 }
 
-static void collect_parameters(resolver *r, const frame *f, jnode *target) {
+static void collect_parameters(resolver *r, const frame *f, jnode *target)
+{
     collector c = {r, f->symbols, true};
     collect(&c, target);
 }
 
 // ---- resolving ----
 
-static symbols *new_symbols(resolver *r, symbols *parent, function *owner) {
+static symbols *new_symbols(resolver *r, symbols *parent, function *owner)
+{
     symbols *s = jinja_parse_alloc(r->parser->parse, 1, sizeof *s);
     s->parent = parent;
     s->owner = owner;
@@ -394,23 +423,27 @@ static symbols *new_symbols(resolver *r, symbols *parent, function *owner) {
     return s;
 }
 
-static frame inner_frame(resolver *r, const frame *f) {
+static frame inner_frame(resolver *r, const frame *f)
+{
     return (frame){.symbols = new_symbols(r, f->symbols, f->symbols->owner), .in_loop = f->in_loop};
 }
 
-static frame function_frame(resolver *r, const frame *outer) {
+static frame function_frame(resolver *r, const frame *outer)
+{
     function *owner = jinja_parse_alloc(r->parser->parse, 1, sizeof *owner);
     owner->outer = outer ? outer->symbols->owner : NULL;
     return (frame){.symbols = new_symbols(r, outer ? outer->symbols : NULL, owner)};
 }
 
-static jslot slot_of(const frame *f, const ident *target) {
+static jslot slot_of(const frame *f, const ident *target)
+{
     jslot slot = {0, target->slot};
     for (const function *owner = f->symbols->owner; owner != target->owner; owner = owner->outer) slot.hops++;
     return slot;
 }
 
-static ident *reference(resolver *r, const frame *f, const jstring *name, uint32_t line) {
+static ident *reference(resolver *r, const frame *f, const jstring *name, uint32_t line)
+{
     ident *target = find_ref(r, f->symbols, name);
     if (!target)
         jinja_parse_fail(r->parser->parse, line,
@@ -419,7 +452,8 @@ static ident *reference(resolver *r, const frame *f, const jstring *name, uint32
     return target;
 }
 
-static void make_scope(resolver *r, const frame *f, jscope *scope) {
+static void make_scope(resolver *r, const frame *f, jscope *scope)
+{
     const symbols *s = f->symbols;
     scope->loads = jinja_parse_alloc(r->parser->parse, s->num_loads, sizeof *scope->loads);
     scope->count = s->num_loads;
@@ -430,7 +464,8 @@ static void make_scope(resolver *r, const frame *f, jscope *scope) {
     }
 }
 
-static void resolve_name(resolver *r, const frame *f, jnode *node) {
+static void resolve_name(resolver *r, const frame *f, jnode *node)
+{
     ident *target = reference(r, f, node->name.name, node->line);
     node->name.slot = slot_of(f, target);
     node->exported = node->kind == JN_NAME && node->op == JUSE_STORE && f->toplevel;
@@ -449,12 +484,14 @@ typedef struct expression_walk {
     bool soft;
 } expression_walk;
 
-static void resolve_child(void *user, jnode *node) {
+static void resolve_child(void *user, jnode *node)
+{
     const expression_walk *walk = user;
     resolve_expression(walk->r, walk->f, node, walk->soft);
 }
 
-static void find_builtin(resolver *r, jnode *node, bool soft) {
+static void find_builtin(resolver *r, jnode *node, bool soft)
+{
     const jstring *name = node->apply.name;
     bool is_filter = node->kind == JN_FILTER;
     node->apply.builtin = is_filter ? jinja_find_filter(name) : jinja_find_test(name);
@@ -463,7 +500,8 @@ static void find_builtin(resolver *r, jnode *node, bool soft) {
                          (int)name->length, name->data);
 }
 
-static void resolve_expression(resolver *r, const frame *f, jnode *node, bool soft) {
+static void resolve_expression(resolver *r, const frame *f, jnode *node, bool soft)
+{
     if (node->kind == JN_NAME || node->kind == JN_NSREF) {
         resolve_name(r, f, node);
         return;
@@ -473,12 +511,14 @@ static void resolve_expression(resolver *r, const frame *f, jnode *node, bool so
     jinja_visit_children(node, resolve_child, &walk);
 }
 
-static void resolve_all(resolver *r, const frame *f, const jnodes *nodes) {
+static void resolve_all(resolver *r, const frame *f, const jnodes *nodes)
+{
     for (size_t i = 0; i < nodes->count; i++) resolve_expression(r, f, nodes->items[i], f->soft);
 }
 
 // A macro, a call block's caller or a generation block: parameters, defaults and body.
-static void resolve_macro_body(resolver *r, const frame *outer, jmacro_syntax *macro) {
+static void resolve_macro_body(resolver *r, const frame *outer, jmacro_syntax *macro)
+{
     jparser *p = r->parser;
     frame f = function_frame(r, outer);
     size_t num_parameters = macro->parameters.count, first_default = num_parameters - macro->defaults.count;
@@ -520,7 +560,8 @@ static void resolve_macro_body(resolver *r, const frame *outer, jmacro_syntax *m
     macro->code.num_slots = f.symbols->owner->num_slots;
 }
 
-static void resolve_macro(resolver *r, frame *f, jnode *node) {
+static void resolve_macro(resolver *r, frame *f, jnode *node)
+{
     resolve_macro_body(r, f, node->macro.syntax);
     if (node->kind == JN_CALL_BLOCK) resolve_expression(r, f, node->macro.call, f->soft);
     if (node->kind != JN_MACRO) return;
@@ -534,7 +575,8 @@ typedef struct loop_check {
     bool has_scoped_block;
 } loop_check;
 
-static void check_loop(void *user, jnode *node) {
+static void check_loop(void *user, jnode *node)
+{
     loop_check *check = user;
     work(check->r, 0);
     if (node->kind == JN_NAME && node->op == JUSE_STORE && node->name.name == check->loop)
@@ -544,14 +586,16 @@ static void check_loop(void *user, jnode *node) {
     jinja_visit_children(node, check_loop, user);
 }
 
-static void find_scoped_block(void *user, jnode *node) {
+static void find_scoped_block(void *user, jnode *node)
+{
     loop_check *check = user;
     work(check->r, 0);
     if (node->kind == JN_BLOCK && node->block->scoped) check->has_scoped_block = true;
     jinja_visit_children(node, find_scoped_block, user);
 }
 
-static jnode *copy_target(resolver *r, const jnode *node) {
+static jnode *copy_target(resolver *r, const jnode *node)
+{
     jnode *copy = jinja_parse_alloc(r->parser->parse, 1, sizeof *copy);
     *copy = *node;
     if (node->kind != JN_TUPLE) return copy;
@@ -562,7 +606,8 @@ static jnode *copy_target(resolver *r, const jnode *node) {
 }
 
 // The filter of a loop is a generator of its own: it sets the target's variables in its own activation.
-static void resolve_loop_test(resolver *r, const frame *f, jfor *loop) {
+static void resolve_loop_test(resolver *r, const frame *f, jfor *loop)
+{
     frame test = function_frame(r, f);
     loop->test_target = copy_target(r, loop->target);
     collect_parameters(r, &test, loop->target);
@@ -574,7 +619,8 @@ static void resolve_loop_test(resolver *r, const frame *f, jfor *loop) {
     loop->test_code.num_slots = test.symbols->owner->num_slots;
 }
 
-static void resolve_for(resolver *r, frame *f, jnode *node) {
+static void resolve_for(resolver *r, frame *f, jnode *node)
+{
     jfor *loop = node->loop;
     const jstring *loop_name = jparser_intern(r->parser, "loop", 4);
     undeclared_search search = {{loop_name}, {0}};
@@ -610,7 +656,8 @@ typedef struct reference_search {
     jassign *assign;
 } reference_search;
 
-static void find_namespaces(void *user, jnode *node) {
+static void find_namespaces(void *user, jnode *node)
+{
     reference_search *search = user;
     jassign *assign = search->assign;
     if (node->kind == JN_NSREF) {
@@ -628,7 +675,8 @@ static void find_namespaces(void *user, jnode *node) {
     if (node->kind == JN_TUPLE) jinja_visit_children(node, find_namespaces, user);
 }
 
-static void resolve_assign(resolver *r, frame *f, jnode *node) {
+static void resolve_assign(resolver *r, frame *f, jnode *node)
+{
     jassign *assign = node->assign;
     if (node->kind == JN_ASSIGN) {
         reference_search search = {r, f, assign};
@@ -645,7 +693,8 @@ static void resolve_assign(resolver *r, frame *f, jnode *node) {
     make_scope(r, &block, &assign->scope);
 }
 
-static void resolve_with(resolver *r, frame *f, jnode *node) {
+static void resolve_with(resolver *r, frame *f, jnode *node)
+{
     jwith *with = node->with;
     frame inner = inner_frame(r, f);
     for (size_t i = 0; i < with->targets.count; i++) collect_parameters(r, &inner, with->targets.items[i]);
@@ -661,7 +710,8 @@ static void resolve_with(resolver *r, frame *f, jnode *node) {
     make_scope(r, &inner, &with->scope);
 }
 
-static void resolve_if(resolver *r, frame *f, const jbranch *branch) {
+static void resolve_if(resolver *r, frame *f, const jbranch *branch)
+{
     frame soft = *f;
     soft.soft = true;
     resolve_expression(r, &soft, branch->test, true);
@@ -671,7 +721,8 @@ static void resolve_if(resolver *r, frame *f, const jbranch *branch) {
 }
 
 // A scoped block sees the local variables of the place where it stands.
-static void resolve_block_place(resolver *r, const frame *f, jblock *block) {
+static void resolve_block_place(resolver *r, const frame *f, jblock *block)
+{
     size_t names_capacity = 0, slots_capacity = 0;
     for (const symbols *s = f->symbols; block->scoped && s; s = s->parent)
         for (size_t i = 0; i < s->num_stores; i++) {
@@ -688,7 +739,8 @@ static void resolve_block_place(resolver *r, const frame *f, jblock *block) {
         }
 }
 
-static void resolve_statement(resolver *r, frame *f, jnode *node) {
+static void resolve_statement(resolver *r, frame *f, jnode *node)
+{
     switch (node->kind) {
     case JN_OUTPUT: resolve_expression(r, f, node->binary.left, f->soft); break;
     case JN_IF: resolve_if(r, f, node->branch); break;
@@ -717,12 +769,14 @@ static void resolve_statement(resolver *r, frame *f, jnode *node) {
     }
 }
 
-static void resolve_body(resolver *r, frame *f, jnodes *body) {
+static void resolve_body(resolver *r, frame *f, jnodes *body)
+{
     for (size_t i = 0; i < body->count; i++) resolve_statement(r, f, body->items[i]);
 }
 
 // Lists the blocks, at any depth, in the order of the text.
-static void find_blocks(void *user, jnode *node) {
+static void find_blocks(void *user, jnode *node)
+{
     resolver *r = user;
     if (node->kind == JN_BLOCK) {
         for (const jnode *other = r->tmpl->blocks; other; other = other->block->next, work(r, 0))
@@ -736,7 +790,8 @@ static void find_blocks(void *user, jnode *node) {
 }
 
 // Declares `self` where it is read; true if it is.
-static bool declare_self(resolver *r, const frame *f, const jnodes *body, uint32_t *slot) {
+static bool declare_self(resolver *r, const frame *f, const jnodes *body, uint32_t *slot)
+{
     undeclared_search search = {{jparser_intern(r->parser, "self", 4)}, {0}};
     const jstring *name = search.names[0];
     visit_all(body, search_undeclared, &search);
@@ -744,7 +799,8 @@ static bool declare_self(resolver *r, const frame *f, const jnodes *body, uint32
     return search.found[0];
 }
 
-static void resolve_block(resolver *r, jblock *block) {
+static void resolve_block(resolver *r, jblock *block)
+{
     frame f = function_frame(r, NULL);
     block->uses_self = declare_self(r, &f, &block->body, &block->self_slot);
     collect_body(r, &f, &block->body);
@@ -753,7 +809,8 @@ static void resolve_block(resolver *r, jblock *block) {
     block->code.num_slots = f.symbols->owner->num_slots;
 }
 
-void jinja_resolve(jparser *p, struct jinja_template *tmpl) {
+void jinja_resolve(jparser *p, struct jinja_template *tmpl)
+{
     resolver r = {.parser = p, .tmpl = tmpl, .next_block = &tmpl->blocks};
     visit_all(&tmpl->body, find_blocks, &r);
     frame root = function_frame(&r, NULL);

@@ -10,12 +10,14 @@ typedef struct sorter {
 
 enum { SMALL = 64 };
 
-static bool less(sorter *s, jvalue a, jvalue b) {
+static bool less(sorter *s, jvalue a, jvalue b)
+{
     jinja_step(s->r, 1);
     return jinja_compare(s->r, JO_LT, a, b);
 }
 
-static void reverse(jvalue *items, size_t count) {
+static void reverse(jvalue *items, size_t count)
+{
     for (size_t i = 0; i < count / 2; i++) {
         jvalue item = items[i];
         items[i] = items[count - 1 - i];
@@ -23,13 +25,15 @@ static void reverse(jvalue *items, size_t count) {
     }
 }
 
-static void reverse_both(sorter *s, size_t begin, size_t count) {
+static void reverse_both(sorter *s, size_t begin, size_t count)
+{
     reverse(s->keys + begin, count);
     if (s->items != s->keys) reverse(s->items + begin, count);
 }
 
 // Length of the run that begins the range; a strictly descending one is turned around.
-static size_t count_run(sorter *s, size_t begin, size_t end) {
+static size_t count_run(sorter *s, size_t begin, size_t end)
+{
     size_t i = begin + 1;
     if (i >= end) return end - begin;
     bool descending = less(s, s->keys[i], s->keys[i - 1]);
@@ -38,7 +42,8 @@ static size_t count_run(sorter *s, size_t begin, size_t end) {
     return i - begin;
 }
 
-static void insert(sorter *s, size_t to, size_t from) {
+static void insert(sorter *s, size_t to, size_t from)
+{
     jvalue key = s->keys[from], item = s->items[from];
     memmove(&s->keys[to + 1], &s->keys[to], (from - to) * sizeof key);
     s->keys[to] = key;
@@ -47,7 +52,8 @@ static void insert(sorter *s, size_t to, size_t from) {
     s->items[to] = item;
 }
 
-static void insertion_sort(sorter *s, size_t begin, size_t end) {
+static void insertion_sort(sorter *s, size_t begin, size_t end)
+{
     for (size_t i = begin + count_run(s, begin, end); i < end; i++) {
         size_t low = begin, high = i;
         while (low < high) {
@@ -61,7 +67,8 @@ static void insertion_sort(sorter *s, size_t begin, size_t end) {
     }
 }
 
-static void merge_sort(sorter *s, size_t begin, size_t end) {
+static void merge_sort(sorter *s, size_t begin, size_t end)
+{
     if (end - begin <= SMALL) {
         insertion_sort(s, begin, end);
         return;
@@ -79,7 +86,8 @@ static void merge_sort(sorter *s, size_t begin, size_t end) {
     memcpy(s->items + begin, s->spare_items + begin, (end - begin) * sizeof *s->items);
 }
 
-void jinja_sort(jrender *r, jlist *list, const jlist *keys, bool backwards) {
+void jinja_sort(jrender *r, jlist *list, const jlist *keys, bool backwards)
+{
     sorter s = {.r = r, .items = list->items, .keys = keys ? keys->items : list->items};
     if (list->count > SMALL) {
         s.spare_keys = jinja_alloc(r, list->count, sizeof *s.spare_keys);

@@ -3,13 +3,15 @@
 #include "text/jinja_unicode.h"
 #include <string.h>
 
-static jvalue keep_markup(jrender *r, const jstring *origin, jvalue result) {
+static jvalue keep_markup(jrender *r, const jstring *origin, jvalue result)
+{
     return origin->markup ? jinja_markup(r, result) : result;
 }
 
 // ---- case ----
 
-static size_t previous(const jstring *s, size_t i, uint32_t *c) {
+static size_t previous(const jstring *s, size_t i, uint32_t *c)
+{
     do i--;
     while (((unsigned char)s->data[i] & 0xC0) == 0x80);
     jinja_decode(s->data + i, c);
@@ -18,7 +20,8 @@ static size_t previous(const jstring *s, size_t i, uint32_t *c) {
 
 // A capital sigma at `i` ends a word: after a cased letter and not before one, looking past what is
 // ignorable.
-static bool is_final_sigma(const jstring *s, size_t i) {
+static bool is_final_sigma(const jstring *s, size_t i)
+{
     uint32_t c = 0;
     size_t before = i, after = i + 2;
     bool cased = false;
@@ -36,13 +39,15 @@ static bool is_final_sigma(const jstring *s, size_t i) {
     return true;
 }
 
-static size_t lower_at(const jstring *s, size_t i, uint32_t c, uint32_t out[3]) {
+static size_t lower_at(const jstring *s, size_t i, uint32_t c, uint32_t out[3])
+{
     if (c != 0x3A3) return jinja_to_lower(c, out);
     return out[0] = is_final_sigma(s, i) ? 0x3C2 : 0x3C3, 1;
 }
 
 static size_t change_character(const jstring *s, size_t i, uint32_t c, jcase change, bool *in_word,
-                               uint32_t out[3]) {
+                               uint32_t out[3])
+{
     bool inside = *in_word;
     switch (change) {
     case JCASE_UPPER: return jinja_to_upper(c, out);
@@ -59,7 +64,8 @@ static size_t change_character(const jstring *s, size_t i, uint32_t c, jcase cha
     }
 }
 
-jvalue jinja_change_case(jrender *r, const jstring *s, jcase change) {
+jvalue jinja_change_case(jrender *r, const jstring *s, jcase change)
+{
     size_t begin = jtext_begin(r);
     bool in_word = false;
     jinja_step(r, s->length / 16);
@@ -73,7 +79,8 @@ jvalue jinja_change_case(jrender *r, const jstring *s, jcase change) {
     return keep_markup(r, s, jtext_end(r, begin));
 }
 
-bool jinja_is_cased_as(const jstring *s, bool upper) {
+bool jinja_is_cased_as(const jstring *s, bool upper)
+{
     bool found = false;
     for (size_t i = 0; i < s->length;) {
         uint32_t c;
@@ -86,7 +93,8 @@ bool jinja_is_cased_as(const jstring *s, bool upper) {
 
 // ---- strip, replace, center, join ----
 
-static bool is_stripped(uint32_t c, const jstring *chars) {
+static bool is_stripped(uint32_t c, const jstring *chars)
+{
     if (!chars) return jinja_is_space(c);
     for (size_t i = 0; i < chars->length;) {
         uint32_t other;
@@ -96,7 +104,8 @@ static bool is_stripped(uint32_t c, const jstring *chars) {
     return false;
 }
 
-jvalue jinja_strip(jrender *r, const jstring *s, const jstring *chars, bool left, bool right) {
+jvalue jinja_strip(jrender *r, const jstring *s, const jstring *chars, bool left, bool right)
+{
     size_t begin = 0, end = s->length;
     uint32_t c;
     while (left && begin < end) {
@@ -113,7 +122,8 @@ jvalue jinja_strip(jrender *r, const jstring *s, const jstring *chars, bool left
     return jinja_string_part(r, s, begin, end);
 }
 
-jvalue jinja_replace(jrender *r, const jstring *s, const jstring *from, const jstring *to, int64_t count) {
+jvalue jinja_replace(jrender *r, const jstring *s, const jstring *from, const jstring *to, int64_t count)
+{
     size_t begin = jtext_begin(r), i = 0;
     uint64_t left = count < 0 ? UINT64_MAX : (uint64_t)count;
     jinja_step(r, s->length / 64);
@@ -137,12 +147,14 @@ jvalue jinja_replace(jrender *r, const jstring *s, const jstring *from, const js
     return keep_markup(r, s, jtext_end(r, begin));
 }
 
-static void pad(jrender *r, const jstring *fill, int64_t count) {
+static void pad(jrender *r, const jstring *fill, int64_t count)
+{
     if (count > 0) jinja_step(r, (size_t)count);
     for (; count > 0; count--) jtext_string(r, fill);
 }
 
-jvalue jinja_center(jrender *r, const jstring *s, int64_t width, const jstring *fill) {
+jvalue jinja_center(jrender *r, const jstring *s, int64_t width, const jstring *fill)
+{
     int64_t length = (int64_t)s->chars, margin = width > length ? width - length : 0;
     int64_t left = margin / 2 + (margin & width & 1);
     size_t begin = jtext_begin(r);
@@ -153,7 +165,8 @@ jvalue jinja_center(jrender *r, const jstring *s, int64_t width, const jstring *
     return keep_markup(r, s, jtext_end(r, begin));
 }
 
-jvalue jinja_join(jrender *r, const jstring *separator, const jlist *strings) {
+jvalue jinja_join(jrender *r, const jstring *separator, const jlist *strings)
+{
     size_t begin = jtext_begin(r);
     jinja_step(r, strings->count);
     for (size_t i = 0; i < strings->count; i++) {
@@ -165,7 +178,8 @@ jvalue jinja_join(jrender *r, const jstring *separator, const jlist *strings) {
 
 // ---- splitting ----
 
-jlist *jinja_split_lines(jrender *r, const jstring *s, bool keep_ends) {
+jlist *jinja_split_lines(jrender *r, const jstring *s, bool keep_ends)
+{
     jlist *lines = jlist_new(r, 0);
     size_t begin = 0;
     jinja_step(r, s->length / 16);
@@ -182,7 +196,8 @@ jlist *jinja_split_lines(jrender *r, const jstring *s, bool keep_ends) {
     return lines;
 }
 
-static size_t skip(const jstring *s, size_t i, bool space) {
+static size_t skip(const jstring *s, size_t i, bool space)
+{
     while (i < s->length) {
         uint32_t c;
         size_t bytes = jinja_decode(s->data + i, &c);
@@ -193,7 +208,8 @@ static size_t skip(const jstring *s, size_t i, bool space) {
 }
 
 // `limit` splits at most (negative: all); what is left after them loses the white space before it only.
-jlist *jinja_split_space(jrender *r, const jstring *s, int64_t limit) {
+jlist *jinja_split_space(jrender *r, const jstring *s, int64_t limit)
+{
     jlist *parts = jlist_new(r, 0);
     size_t i = skip(s, 0, true);
     jinja_step(r, s->length / 16);

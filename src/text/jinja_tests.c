@@ -3,26 +3,32 @@
 #include "text/jinja_render.h"
 #include <string.h>
 
-static bool is_number(jvalue v) {
+static bool is_number(jvalue v)
+{
     return v.kind == J_BOOL || v.kind == J_INT || v.kind == J_BIG || v.kind == J_FLOAT;
 }
 
-static jvalue rest_is(jrender *r, jvalue value, jvalue divisor, int64_t rest) {
+static jvalue rest_is(jrender *r, jvalue value, jvalue divisor, int64_t rest)
+{
     return jbool(jinja_equal(r, jinja_binary(r, JO_MOD, value, divisor), jint(rest)));
 }
 
-static jvalue test_odd(jrender *r, jvalue *v) {
+static jvalue test_odd(jrender *r, jvalue *v)
+{
     return rest_is(r, v[0], jint(2), 1);
 }
-static jvalue test_even(jrender *r, jvalue *v) {
+static jvalue test_even(jrender *r, jvalue *v)
+{
     return rest_is(r, v[0], jint(2), 0);
 }
-static jvalue test_divisibleby(jrender *r, jvalue *v) {
+static jvalue test_divisibleby(jrender *r, jvalue *v)
+{
     return rest_is(r, v[0], v[1], 0);
 }
 
 #define KIND_TEST(name, condition)                                                                           \
-    static jvalue test_##name(jrender *r, jvalue *v) {                                                       \
+    static jvalue test_##name(jrender *r, jvalue *v)                                                         \
+    {                                                                                                        \
         (void)r;                                                                                             \
         return jbool(condition);                                                                             \
     }
@@ -55,9 +61,13 @@ KIND_TEST(lt, jinja_compare(r, JO_LT, v[0], v[1]))
 KIND_TEST(le, jinja_compare(r, JO_LE, v[0], v[1]))
 
 #define ONE(name)                                                                                            \
-    { #name, "test_" #name, "value", 1, 0, test_##name, NULL }
+    {                                                                                                        \
+#name, "test_" #name, "value", 1, 0, test_##name, NULL                                               \
+    }
 #define COMPARISON(name, operation)                                                                          \
-    { name, "=" #operation, "a b", 2, 0, test_##operation, NULL }
+    {                                                                                                        \
+        name, "=" #operation, "a b", 2, 0, test_##operation, NULL                                            \
+    }
 static const jbuiltin tests[] = {
     ONE(odd),
     ONE(even),
@@ -101,17 +111,20 @@ static const jbuiltin tests[] = {
     {0},
 };
 
-static const jbuiltin *find(const jbuiltin *table, const jstring *name) {
+static const jbuiltin *find(const jbuiltin *table, const jstring *name)
+{
     for (; table->name; table++)
         if (jstring_is(name, table->name)) return table;
     return NULL;
 }
 
-const jbuiltin *jinja_find_test(const jstring *name) {
+const jbuiltin *jinja_find_test(const jstring *name)
+{
     return find(tests, name);
 }
 
-const jbuiltin *jinja_find_filter(const jstring *name) {
+const jbuiltin *jinja_find_filter(const jstring *name)
+{
     const jbuiltin *found = find(jinja_text_filters, name);
     if (!found) found = find(jinja_sequence_filters, name);
     return found ? found : find(jinja_value_filters, name);

@@ -11,21 +11,25 @@
 
 static locale_t c_locale;
 
-static void make_locale(void) {
+static void make_locale(void)
+{
     c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
-locale_t jinja_enter_locale(void) {
+locale_t jinja_enter_locale(void)
+{
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_locale);
     return c_locale ? uselocale(c_locale) : (locale_t)0;
 }
 
-void jinja_leave_locale(locale_t before) {
+void jinja_leave_locale(locale_t before)
+{
     if (before) uselocale(before);
 }
 
-static void write_escaped(buf *out, uint32_t c, const char *bytes, size_t length, char quote) {
+static void write_escaped(buf *out, uint32_t c, const char *bytes, size_t length, char quote)
+{
     if (c == '\\' || c == (uint32_t)quote)
         buf_append_char(out, '\\'), buf_append_char(out, (char)c);
     else if (c == '\n')
@@ -44,7 +48,8 @@ static void write_escaped(buf *out, uint32_t c, const char *bytes, size_t length
         buf_printf(out, "\\U%08x", (unsigned)c);
 }
 
-void jinja_write_repr(buf *out, const char *text, size_t length) {
+void jinja_write_repr(buf *out, const char *text, size_t length)
+{
     bool single = length && memchr(text, '\'', length), twofold = length && memchr(text, '"', length);
     char quote = single && !twofold ? '"' : '\'';
     buf_append_char(out, quote);
@@ -59,7 +64,8 @@ void jinja_write_repr(buf *out, const char *text, size_t length) {
 
 // Fifteen digits survive the way to a normal double and back, so that the first of 15, 16 and 17 digits that
 // reads back as the value is the shortest once its zeros are gone.
-int jinja_shortest_digits(double value, char digits[20]) {
+int jinja_shortest_digits(double value, char digits[20])
+{
     char text[40];
     int precision = fabs(value) < DBL_MIN ? 0 : 14;
     do snprintf(text, sizeof text, "%.*e", precision, fabs(value));
@@ -73,7 +79,8 @@ int jinja_shortest_digits(double value, char digits[20]) {
     return atoi(c + 1);
 }
 
-void jinja_write_double(buf *out, double value) {
+void jinja_write_double(buf *out, double value)
+{
     char digits[20];
     if (isnan(value)) {
         buf_append_string(out, "nan");
@@ -100,7 +107,8 @@ void jinja_write_double(buf *out, double value) {
     }
 }
 
-double jinja_read_double(const char *text, size_t length) {
+double jinja_read_double(const char *text, size_t length)
+{
     char *copy = mem_copy_bytes(text, length);
     double value = copy ? strtod(copy, NULL) : 0;
     mem_free(copy);

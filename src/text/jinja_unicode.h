@@ -29,7 +29,8 @@ size_t jinja_to_title(uint32_t c, uint32_t out[3]);
 size_t jinja_to_folded(uint32_t c, uint32_t out[3]);
 
 // Decodes the character at `text`, which is valid UTF-8 with at least one byte left; returns its length.
-static inline size_t jinja_decode(const char *text, uint32_t *c) {
+static inline size_t jinja_decode(const char *text, uint32_t *c)
+{
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80) return *c = s[0], 1;
     if (s[0] < 0xE0) return *c = (s[0] & 31u) << 6 | (s[1] & 63u), 2;

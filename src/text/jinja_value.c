@@ -10,35 +10,41 @@
 
 // ---- strings ----
 
-bool jstring_equals(const jstring *a, const jstring *b) {
+bool jstring_equals(const jstring *a, const jstring *b)
+{
     return a == b || (a->length == b->length && memcmp(a->data, b->data, a->length) == 0);
 }
 
-bool jstring_is(const jstring *a, const char *text) {
+bool jstring_is(const jstring *a, const char *text)
+{
     size_t length = strlen(text);
     return a->length == length && memcmp(a->data, text, length) == 0;
 }
 
 // UTF-8 sorts by bytes as by code points.
-int jstring_compare(const jstring *a, const jstring *b) {
+int jstring_compare(const jstring *a, const jstring *b)
+{
     size_t common = a->length < b->length ? a->length : b->length;
     int order = common ? memcmp(a->data, b->data, common) : 0;
     return order ? order : (a->length > b->length) - (a->length < b->length);
 }
 
-size_t utf8_count(const char *text, size_t length) {
+size_t utf8_count(const char *text, size_t length)
+{
     size_t count = 0;
     for (size_t i = 0; i < length; i++) count += ((unsigned char)text[i] & 0xC0) != 0x80;
     return count;
 }
 
-jvalue jinja_string_of(jrender *r, const char *data, size_t length) {
+jvalue jinja_string_of(jrender *r, const char *data, size_t length)
+{
     jstring *string = jinja_alloc(r, 1, sizeof *string);
     *string = (jstring){data, length, utf8_count(data, length), false};
     return jstr(string);
 }
 
-jvalue jinja_string_part(jrender *r, const jstring *whole, size_t begin, size_t end) {
+jvalue jinja_string_part(jrender *r, const jstring *whole, size_t begin, size_t end)
+{
     jstring *string = jinja_alloc(r, 1, sizeof *string);
     size_t length = end - begin;
     *string = (jstring){whole->data + begin, length,
@@ -46,23 +52,27 @@ jvalue jinja_string_part(jrender *r, const jstring *whole, size_t begin, size_t 
     return jstr(string);
 }
 
-jvalue jinja_string_copy(jrender *r, const char *data, size_t length) {
+jvalue jinja_string_copy(jrender *r, const char *data, size_t length)
+{
     char *copy = jinja_alloc(r, length + 1, 1);
     if (length) memcpy(copy, data, length);
     return jinja_string_of(r, copy, length);
 }
 
-jvalue jinja_literal(jrender *r, const char *text) {
+jvalue jinja_literal(jrender *r, const char *text)
+{
     return jinja_string_of(r, text, strlen(text));
 }
 
-jvalue jinja_character(jrender *r, const jstring *s, size_t byte, size_t *length) {
+jvalue jinja_character(jrender *r, const jstring *s, size_t byte, size_t *length)
+{
     uint32_t c;
     *length = jinja_decode(s->data + byte, &c);
     return jinja_string_part(r, s, byte, byte + *length);
 }
 
-size_t jinja_offset(const jstring *s, size_t character) {
+size_t jinja_offset(const jstring *s, size_t character)
+{
     if (character >= s->chars) return s->length;
     if (jis_ascii(s)) return character;
     size_t byte = 0;
@@ -71,14 +81,16 @@ size_t jinja_offset(const jstring *s, size_t character) {
     return byte;
 }
 
-jvalue jinja_markup(jrender *r, jvalue string) {
+jvalue jinja_markup(jrender *r, jvalue string)
+{
     jstring *copy = jinja_alloc(r, 1, sizeof *copy);
     *copy = *string.string;
     copy->markup = true;
     return jstr(copy);
 }
 
-jvalue jinja_escape(jrender *r, jvalue value) {
+jvalue jinja_escape(jrender *r, jvalue value)
+{
     if (value.kind == J_STRING && value.string->markup) return value;
     const jstring *text = jinja_str(r, value);
     size_t begin = jtext_begin(r);
@@ -100,7 +112,8 @@ jvalue jinja_escape(jrender *r, jvalue value) {
     return jinja_markup(r, jtext_end(r, begin));
 }
 
-jvalue jinja_concat(jrender *r, const jstring *a, const jstring *b) {
+jvalue jinja_concat(jrender *r, const jstring *a, const jstring *b)
+{
     char *data = jinja_alloc(r, a->length + b->length + 1, 1);
     jstring *joined = jinja_alloc(r, 1, sizeof *joined);
     if (a->length) memcpy(data, a->data, a->length);
@@ -111,14 +124,16 @@ jvalue jinja_concat(jrender *r, const jstring *a, const jstring *b) {
 
 // ---- lists ----
 
-jlist *jlist_new(jrender *r, size_t capacity) {
+jlist *jlist_new(jrender *r, size_t capacity)
+{
     jlist *list = jinja_alloc(r, 1, sizeof *list);
     if (capacity) list->items = jinja_alloc(r, capacity, sizeof *list->items);
     list->capacity = capacity;
     return list;
 }
 
-void jlist_append(jrender *r, jlist *list, jvalue item) {
+void jlist_append(jrender *r, jlist *list, jvalue item)
+{
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? list->capacity * 2 : 4;
         jvalue *larger = jinja_alloc(r, capacity, sizeof *larger);
@@ -129,14 +144,17 @@ void jlist_append(jrender *r, jlist *list, jvalue item) {
     list->items[list->count++] = item;
 }
 
-jvalue jinja_list(jlist *list) {
+jvalue jinja_list(jlist *list)
+{
     return (jvalue){.kind = J_LIST, .list = list};
 }
-jvalue jinja_tuple(jlist *list) {
+jvalue jinja_tuple(jlist *list)
+{
     return (jvalue){.kind = J_TUPLE, .list = list};
 }
 
-jvalue jinja_pair(jrender *r, jvalue a, jvalue b) {
+jvalue jinja_pair(jrender *r, jvalue a, jvalue b)
+{
     jlist *pair = jlist_new(r, 2);
     jlist_append(r, pair, a);
     jlist_append(r, pair, b);
@@ -147,18 +165,21 @@ jvalue jinja_pair(jrender *r, jvalue a, jvalue b) {
 
 enum { SMALL_DICT = 8 };
 
-jdict *jdict_new(jrender *r) {
+jdict *jdict_new(jrender *r)
+{
     return jinja_alloc(r, 1, sizeof(jdict));
 }
 
-static bool key_matches(jrender *r, const jentry *entry, jvalue key, uint64_t hash) {
+static bool key_matches(jrender *r, const jentry *entry, jvalue key, uint64_t hash)
+{
     if (entry->hash != hash) return false;
     if (entry->key.kind == J_STRING && key.kind == J_STRING)
         return jstring_equals(entry->key.string, key.string);
     return jinja_identical(entry->key, key) || jinja_equal(r, entry->key, key);
 }
 
-static jentry *find_entry(jrender *r, const jdict *dict, jvalue key, uint64_t hash) {
+static jentry *find_entry(jrender *r, const jdict *dict, jvalue key, uint64_t hash)
+{
     if (!dict->index) {
         for (size_t i = 0; i < dict->count; i++)
             if (key_matches(r, &dict->entries[i], key, hash)) return &dict->entries[i];
@@ -170,13 +191,15 @@ static jentry *find_entry(jrender *r, const jdict *dict, jvalue key, uint64_t ha
     return NULL;
 }
 
-static void index_entry(jdict *dict, size_t number) {
+static void index_entry(jdict *dict, size_t number)
+{
     size_t i = dict->entries[number].hash & dict->mask;
     while (dict->index[i]) i = (i + 1) & dict->mask;
     dict->index[i] = (uint32_t)(number + 1);
 }
 
-static void grow_dict(jrender *r, jdict *dict) {
+static void grow_dict(jrender *r, jdict *dict)
+{
     size_t capacity = dict->capacity ? dict->capacity * 2 : 4;
     if (capacity > UINT32_MAX / 4)
         jinja_raise(r, "a dict of more than %zu entries is not supported", dict->count);
@@ -190,7 +213,8 @@ static void grow_dict(jrender *r, jdict *dict) {
     for (size_t i = 0; i < dict->count; i++) index_entry(dict, i);
 }
 
-void jdict_set(jrender *r, jdict *dict, jvalue key, jvalue value) {
+void jdict_set(jrender *r, jdict *dict, jvalue key, jvalue value)
+{
     uint64_t hash = jinja_hash(r, key);
     jentry *entry = find_entry(r, dict, key, hash);
     if (entry) {
@@ -203,13 +227,15 @@ void jdict_set(jrender *r, jdict *dict, jvalue key, jvalue value) {
     dict->count++;
 }
 
-bool jdict_get(jrender *r, const jdict *dict, jvalue key, jvalue *value) {
+bool jdict_get(jrender *r, const jdict *dict, jvalue key, jvalue *value)
+{
     const jentry *entry = find_entry(r, dict, key, jinja_hash(r, key));
     if (entry) *value = entry->value;
     return entry != NULL;
 }
 
-bool jdict_find(const jdict *dict, const jstring *key, jvalue *value) {
+bool jdict_find(const jdict *dict, const jstring *key, jvalue *value)
+{
     const jentry *entry = find_entry(NULL, dict, jstr(key), hash_bytes(key->data, key->length));
     if (entry) *value = entry->value;
     return entry != NULL;
@@ -217,7 +243,8 @@ bool jdict_find(const jdict *dict, const jstring *key, jvalue *value) {
 
 // ---- kinds ----
 
-const char *jinja_type_name(jvalue value) {
+const char *jinja_type_name(jvalue value)
+{
     static const char *const names[] = {
         [J_MISSING] = "_MissingType",
         [J_UNDEFINED] = "Undefined",
@@ -252,7 +279,8 @@ const char *jinja_type_name(jvalue value) {
     }
 }
 
-const jstring *jinja_object_type(jrender *r, jvalue value) {
+const jstring *jinja_object_type(jrender *r, jvalue value)
+{
     const char *module = "";
     if (value.kind == J_NONE) return JINJA_STRING("None");
     if (value.kind == J_UNDEFINED || value.kind == J_MACRO || value.kind == J_LOOP || value.kind == J_BLOCK ||
@@ -271,7 +299,8 @@ const jstring *jinja_object_type(jrender *r, jvalue value) {
     return jtext_end(r, begin).string;
 }
 
-bool jinja_truth(jrender *r, jvalue value) {
+bool jinja_truth(jrender *r, jvalue value)
+{
     (void)r;
     switch (value.kind) {
     case J_UNDEFINED:
@@ -290,7 +319,8 @@ bool jinja_truth(jrender *r, jvalue value) {
     }
 }
 
-bool jinja_is_callable(jvalue value) {
+bool jinja_is_callable(jvalue value)
+{
     switch (value.kind) {
     case J_UNDEFINED:
     case J_FUNCTION:
@@ -303,7 +333,8 @@ bool jinja_is_callable(jvalue value) {
     }
 }
 
-bool jinja_has_length(jvalue value) {
+bool jinja_has_length(jvalue value)
+{
     switch (value.kind) {
     case J_UNDEFINED:
     case J_STRING:
@@ -317,32 +348,49 @@ bool jinja_has_length(jvalue value) {
     }
 }
 
-bool jinja_is_iterable(jvalue value) {
+bool jinja_is_iterable(jvalue value)
+{
     return jinja_has_length(value) || value.kind == J_ITERATOR || value.kind == J_SELF;
 }
 
 // ---- hashing ----
 
-static uint64_t hash_integer(int64_t i) {
+static uint64_t hash_integer(int64_t i)
+{
     return hash_bytes(&i, sizeof i);
 }
 
-static uint64_t hash_double(double d) {
+static uint64_t hash_double(double d)
+{
     if (d == floor(d) && d >= -0x1p63 && d < 0x1p63) return hash_integer((int64_t)d);
     return hash_bytes(&d, sizeof d);
 }
 
-static uint64_t hash_pointer(const void *pointer) {
+static uint64_t hash_pointer(const void *pointer)
+{
     return hash_bytes(&pointer, sizeof pointer);
 }
 
-static uint64_t hash_range(const jrange *range) {
+static uint64_t hash_range(const jrange *range)
+{
     int64_t parts[3] = {(int64_t)range->count, range->count ? range->start : 0,
                         range->count > 1 ? range->step : 0};
     return hash_bytes(parts, sizeof parts);
 }
 
-uint64_t jinja_hash(jrender *r, jvalue value) {
+bool jinja_is_hashable(jrender *r, jvalue value)
+{
+    bool hashable = true;
+    if (value.kind == J_VIEW) return value.view->kind == JVIEW_VALUES;
+    if (value.kind != J_TUPLE) return value.kind != J_LIST && value.kind != J_DICT;
+    jinja_enter(r);
+    for (size_t i = 0; i < value.list->count; i++) hashable &= jinja_is_hashable(r, value.list->items[i]);
+    jinja_leave(r);
+    return hashable;
+}
+
+uint64_t jinja_hash(jrender *r, jvalue value)
+{
     uint64_t hash = 0x345678;
     switch (value.kind) {
     case J_UNDEFINED: return 1;
@@ -370,12 +418,14 @@ uint64_t jinja_hash(jrender *r, jvalue value) {
 
 // ---- equality ----
 
-static bool is_number(jvalue v) {
+static bool is_number(jvalue v)
+{
     return v.kind == J_BOOL || v.kind == J_INT || v.kind == J_FLOAT || v.kind == J_BIG;
 }
 
 // Sign of a - b for an integer and a double that is not NaN, exactly.
-static int compare_mixed(int64_t a, double b) {
+static int compare_mixed(int64_t a, double b)
+{
     if (b >= 0x1p63) return -1;
     if (b < -0x1p63) return 1;
     int64_t whole = (int64_t)b;
@@ -384,7 +434,8 @@ static int compare_mixed(int64_t a, double b) {
     return rest > 0 ? -1 : rest < 0;
 }
 
-static int compare_big(jvalue a, jvalue b) {
+static int compare_big(jvalue a, jvalue b)
+{
     bool a_negative = a.string->data[0] == '-', b_negative = b.string->data[0] == '-';
     if (a_negative != b_negative) return a_negative ? -1 : 1;
     int order = a.string->length != b.string->length ? (a.string->length < b.string->length ? -1 : 1)
@@ -394,12 +445,14 @@ static int compare_big(jvalue a, jvalue b) {
 
 // Good enough to compare: a big integer is beyond every 64-bit one, and beyond most doubles that templates
 // hold.
-static double big_to_double(jvalue big) {
+static double big_to_double(jvalue big)
+{
     return strtod(big.string->data, NULL);
 }
 
 // Sign of a - b of two numbers; 2 when one is NaN.
-static int compare_numbers(jvalue a, jvalue b) {
+static int compare_numbers(jvalue a, jvalue b)
+{
     if (a.kind == J_BIG && b.kind == J_BIG) return compare_big(a, b);
     if (a.kind == J_BIG) a = jfloat(big_to_double(a));
     if (b.kind == J_BIG) b = jfloat(big_to_double(b));
@@ -411,7 +464,8 @@ static int compare_numbers(jvalue a, jvalue b) {
     return (x > y) - (x < y);
 }
 
-bool jinja_identical(jvalue a, jvalue b) {
+bool jinja_identical(jvalue a, jvalue b)
+{
     if (a.kind != b.kind) return false;
     switch (a.kind) {
     case J_NONE:
@@ -426,18 +480,21 @@ bool jinja_identical(jvalue a, jvalue b) {
     }
 }
 
-static bool same(jrender *r, jvalue a, jvalue b) {
+static bool same(jrender *r, jvalue a, jvalue b)
+{
     return jinja_identical(a, b) || jinja_equal(r, a, b);
 }
 
-static bool equal_lists(jrender *r, const jlist *a, const jlist *b) {
+static bool equal_lists(jrender *r, const jlist *a, const jlist *b)
+{
     if (a->count != b->count) return false;
     for (size_t i = 0; i < a->count; i++)
         if (!same(r, a->items[i], b->items[i])) return false;
     return true;
 }
 
-static bool equal_dicts(jrender *r, const jdict *a, const jdict *b) {
+static bool equal_dicts(jrender *r, const jdict *a, const jdict *b)
+{
     jvalue other;
     if (a->count != b->count) return false;
     for (size_t i = 0; i < a->count; i++) {
@@ -449,13 +506,15 @@ static bool equal_dicts(jrender *r, const jdict *a, const jdict *b) {
     return true;
 }
 
-static bool equal_ranges(const jrange *a, const jrange *b) {
+static bool equal_ranges(const jrange *a, const jrange *b)
+{
     if (a->count != b->count) return false;
     return !a->count || (a->start == b->start && (a->count == 1 || a->step == b->step));
 }
 
 // Views of keys and items are sets.
-static bool equal_views(jrender *r, const jview *a, const jview *b) {
+static bool equal_views(jrender *r, const jview *a, const jview *b)
+{
     if (a == b) return true;
     if (a->kind == JVIEW_VALUES || b->kind == JVIEW_VALUES || a->kind != b->kind ||
         a->dict->count != b->dict->count)
@@ -466,7 +525,8 @@ static bool equal_views(jrender *r, const jview *a, const jview *b) {
     return true;
 }
 
-bool jinja_equal(jrender *r, jvalue a, jvalue b) {
+bool jinja_equal(jrender *r, jvalue a, jvalue b)
+{
     bool equal;
     if (is_number(a) && is_number(b)) return compare_numbers(a, b) == 0;
     if (a.kind != b.kind) return false;
@@ -490,19 +550,22 @@ bool jinja_equal(jrender *r, jvalue a, jvalue b) {
 
 // ---- order ----
 
-static bool accept(joperator op, int order) {
+static bool accept(joperator op, int order)
+{
     if (order == 2) return false; // NaN
     return op == JO_LT ? order < 0 : op == JO_LE ? order <= 0 : op == JO_GT ? order > 0 : order >= 0;
 }
 
-static bool compare_lists(jrender *r, joperator op, const jlist *a, const jlist *b) {
+static bool compare_lists(jrender *r, joperator op, const jlist *a, const jlist *b)
+{
     size_t i = 0;
     while (i < a->count && i < b->count && same(r, a->items[i], b->items[i])) i++;
     if (i == a->count || i == b->count) return accept(op, (a->count > b->count) - (a->count < b->count));
     return jinja_compare(r, op, a->items[i], b->items[i]);
 }
 
-static bool is_subset(jrender *r, const jview *a, const jview *b) {
+static bool is_subset(jrender *r, const jview *a, const jview *b)
+{
     for (size_t i = 0; i < a->dict->count; i++) {
         const jentry *mine = &a->dict->entries[i], *entry = find_entry(r, b->dict, mine->key, mine->hash);
         if (!entry || (a->kind == JVIEW_ITEMS && !same(r, mine->value, entry->value))) return false;
@@ -510,13 +573,15 @@ static bool is_subset(jrender *r, const jview *a, const jview *b) {
     return true;
 }
 
-static bool compare_views(jrender *r, joperator op, const jview *a, const jview *b) {
+static bool compare_views(jrender *r, joperator op, const jview *a, const jview *b)
+{
     if (op == JO_GT || op == JO_GE) return compare_views(r, op == JO_GT ? JO_LT : JO_LE, b, a);
     if (a->kind != b->kind) return a->dict->count == 0 && (op == JO_LE || b->dict->count);
     return is_subset(r, a, b) && (op == JO_LE || a->dict->count < b->dict->count);
 }
 
-bool jinja_compare(jrender *r, joperator op, jvalue a, jvalue b) {
+bool jinja_compare(jrender *r, joperator op, jvalue a, jvalue b)
+{
     static const char *const signs[] = {[JO_LT] = "<", [JO_LE] = "<=", [JO_GT] = ">", [JO_GE] = ">="};
     if (is_number(a) && is_number(b)) return accept(op, compare_numbers(a, b));
     if (a.kind == J_STRING && b.kind == J_STRING) return accept(op, jstring_compare(a.string, b.string));
@@ -536,7 +601,8 @@ bool jinja_compare(jrender *r, joperator op, jvalue a, jvalue b) {
 
 // ---- from JSON ----
 
-static jvalue number_from_json(jrender *r, yyjson_val *json) {
+static jvalue number_from_json(jrender *r, yyjson_val *json)
+{
     if (yyjson_is_sint(json)) return jint(yyjson_get_sint(json));
     if (yyjson_is_real(json)) return jfloat(yyjson_get_real(json));
     uint64_t number = yyjson_get_uint(json);
@@ -549,7 +615,8 @@ static jvalue number_from_json(jrender *r, yyjson_val *json) {
 }
 
 // A number kept as text (YYJSON_READ_BIGNUM_AS_RAW).
-static jvalue raw_from_json(jrender *r, yyjson_val *json) {
+static jvalue raw_from_json(jrender *r, yyjson_val *json)
+{
     jvalue number = jinja_string_copy(r, yyjson_get_raw(json), yyjson_get_len(json));
     const char *text = number.string->data;
     if (strpbrk(text, ".eE")) return jfloat(strtod(text, NULL));
@@ -560,7 +627,8 @@ static jvalue raw_from_json(jrender *r, yyjson_val *json) {
     return number;
 }
 
-static jvalue container_from_json(jrender *r, yyjson_val *json) {
+static jvalue container_from_json(jrender *r, yyjson_val *json)
+{
     size_t i, count;
     yyjson_val *key, *item;
     jinja_enter(r);
@@ -577,7 +645,8 @@ static jvalue container_from_json(jrender *r, yyjson_val *json) {
     return (jvalue){.kind = J_DICT, .dict = dict};
 }
 
-jvalue jinja_from_json(jrender *r, yyjson_val *json) {
+jvalue jinja_from_json(jrender *r, yyjson_val *json)
+{
     switch (yyjson_get_type(json)) {
     case YYJSON_TYPE_BOOL: return jbool(yyjson_get_bool(json));
     case YYJSON_TYPE_NUM: return number_from_json(r, json);

@@ -157,34 +157,44 @@ typedef struct jiterator {
         &constant_;                                                                                          \
     }))
 
-static inline jvalue jnone(void) {
+static inline jvalue jnone(void)
+{
     return (jvalue){.kind = J_NONE};
 }
-static inline jvalue jmissing(void) {
+static inline jvalue jmissing(void)
+{
     return (jvalue){.kind = J_MISSING};
 }
-static inline jvalue jbool(bool b) {
+static inline jvalue jbool(bool b)
+{
     return (jvalue){.kind = J_BOOL, .boolean = b};
 }
-static inline jvalue jint(int64_t i) {
+static inline jvalue jint(int64_t i)
+{
     return (jvalue){.kind = J_INT, .integer = i};
 }
-static inline jvalue jfloat(double d) {
+static inline jvalue jfloat(double d)
+{
     return (jvalue){.kind = J_FLOAT, .real = d};
 }
-static inline jvalue jstr(const jstring *s) {
+static inline jvalue jstr(const jstring *s)
+{
     return (jvalue){.kind = J_STRING, .string = s};
 }
-static inline bool jis(jvalue v, jkind kind) {
+static inline bool jis(jvalue v, jkind kind)
+{
     return v.kind == kind;
 }
-static inline bool jis_ascii(const jstring *s) {
+static inline bool jis_ascii(const jstring *s)
+{
     return s->chars == s->length;
 }
-static inline bool jis_integer(jvalue v) {
+static inline bool jis_integer(jvalue v)
+{
     return v.kind == J_INT || v.kind == J_BOOL;
 } // isinstance(v, int)
-static inline int64_t jinteger(jvalue v) {
+static inline int64_t jinteger(jvalue v)
+{
     return v.kind == J_BOOL ? (int64_t)v.boolean : v.integer;
 }
 

@@ -16,35 +16,43 @@ typedef struct wrap {
     size_t num_chunks;
 } wrap;
 
-static bool is_blank(uint32_t c) {
+static bool is_blank(uint32_t c)
+{
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
-static bool is_word(uint32_t c) {
+static bool is_word(uint32_t c)
+{
     return c == '_' || jinja_is_alnum(c);
 }
-static bool is_letter(uint32_t c) {
+static bool is_letter(uint32_t c)
+{
     return is_word(c) && !jinja_is_decimal(c);
 } // [^\d\W]
-static uint32_t at(const wrap *w, size_t i) {
+static uint32_t at(const wrap *w, size_t i)
+{
     return i < w->count ? w->c[i] : 0;
 }
-static bool letter_at(const wrap *w, size_t i) {
+static bool letter_at(const wrap *w, size_t i)
+{
     return i < w->count && is_letter(w->c[i]);
 }
 
-static bool before_dash(uint32_t c) {
+static bool before_dash(uint32_t c)
+{
     return is_word(c) || (c < 0x80 && c && strchr("!\"'&.,?", (int)c));
 }
 
 // The end of a run of two or more dashes at `i` that a word character follows; 0: there is none.
-static size_t dashes(const wrap *w, size_t i) {
+static size_t dashes(const wrap *w, size_t i)
+{
     size_t end = i;
     while (at(w, end) == '-') end++;
     return end >= i + 2 && end < w->count && is_word(w->c[end]) ? end : 0;
 }
 
 // A word may be broken after the hyphen at `i`.
-static bool is_hyphen(const wrap *w, size_t i) {
+static bool is_hyphen(const wrap *w, size_t i)
+{
     if (at(w, i) != '-') return false;
     bool two_letters = i >= 2 && letter_at(w, i - 1) && letter_at(w, i - 2);
     bool letter_dash = i >= 3 && letter_at(w, i - 1) && w->c[i - 2] == '-' && letter_at(w, i - 3);
@@ -52,7 +60,8 @@ static bool is_hyphen(const wrap *w, size_t i) {
     return letter_at(w, i + 1) && letter_at(w, at(w, i + 2) == '-' ? i + 3 : i + 2);
 }
 
-static size_t chunk_end(const wrap *w, size_t begin) {
+static size_t chunk_end(const wrap *w, size_t begin)
+{
     size_t i = begin;
     if (is_blank(w->c[i])) {
         while (i < w->count && is_blank(w->c[i])) i++;
@@ -68,17 +77,20 @@ static size_t chunk_end(const wrap *w, size_t begin) {
     return i;
 }
 
-static bool chunk_is_blank(const wrap *w, size_t chunk) {
+static bool chunk_is_blank(const wrap *w, size_t chunk)
+{
     return is_blank(w->c[w->chunks[chunk]]);
 }
 
-static void append_line(wrap *w, jlist *lines, size_t first, size_t end) {
+static void append_line(wrap *w, jlist *lines, size_t first, size_t end)
+{
     if (first < end)
         jlist_append(w->r, lines, jinja_string_part(w->r, w->text, w->bytes[first], w->bytes[end]));
 }
 
 // Breaks a chunk that is wider than a line; returns how many of its characters go on this line.
-static size_t break_chunk(const wrap *w, size_t begin, size_t end, int64_t room) {
+static size_t break_chunk(const wrap *w, size_t begin, size_t end, int64_t room)
+{
     size_t most = room < 1 ? 1 : (size_t)room, cut = begin + most;
     if (!w->break_long) return 0;
     if (w->break_hyphens && end - begin > most)
@@ -92,7 +104,8 @@ static size_t break_chunk(const wrap *w, size_t begin, size_t end, int64_t room)
     return most;
 }
 
-static void wrap_chunks(wrap *w, jlist *lines) {
+static void wrap_chunks(wrap *w, jlist *lines)
+{
     size_t chunk = 0, start = 0; // `start`: the characters of the current chunk that are left begin here
     if (w->num_chunks) start = w->chunks[0];
     while (chunk < w->num_chunks) {
@@ -109,8 +122,10 @@ static void wrap_chunks(wrap *w, jlist *lines) {
         }
         if (chunk < w->num_chunks && (int64_t)(w->chunks[chunk + 1] - start) > w->width) {
             bool breaks = w->break_long, alone = end == first;
-            if (breaks) end = start += break_chunk(w, start, w->chunks[chunk + 1], (size_t)w->width - (end - first));
-            else if (alone) end = start = w->chunks[++chunk]; // as wide as it is
+            if (breaks)
+                end = start += break_chunk(w, start, w->chunks[chunk + 1], (size_t)w->width - (end - first));
+            else if (alone)
+                end = start = w->chunks[++chunk]; // as wide as it is
             if (breaks || alone) ends_blank = false;
         }
         append_line(w, lines, first, ends_blank ? last_blank_begin : end);
@@ -118,7 +133,8 @@ static void wrap_chunks(wrap *w, jlist *lines) {
     }
 }
 
-static void wrap_paragraph(wrap *w, const jstring *text, jlist *lines) {
+static void wrap_paragraph(wrap *w, const jstring *text, jlist *lines)
+{
     jrender *r = w->r;
     w->text = text;
     w->count = 0;
@@ -140,9 +156,11 @@ jvalue jinja_filter_wordwrap(jrender *r, jvalue *v)
 {
     const jstring *separator = JINJA_STRING("\n");
     if (v[0].kind == J_UNDEFINED) jinja_raise_undefined(r, v[0].undefined);
-    if (v[0].kind != J_STRING) jinja_raise(r, "'%s' object has no attribute 'splitlines'", jinja_type_name(v[0]));
+    if (v[0].kind != J_STRING)
+        jinja_raise(r, "'%s' object has no attribute 'splitlines'", jinja_type_name(v[0]));
     if (v[3].kind != J_MISSING && v[3].kind != J_NONE) {
-        if (v[3].kind != J_STRING) jinja_raise(r, "'%s' object has no attribute 'join'", jinja_type_name(v[3]));
+        if (v[3].kind != J_STRING)
+            jinja_raise(r, "'%s' object has no attribute 'join'", jinja_type_name(v[3]));
         separator = v[3].string;
     }
     jlist *paragraphs = jinja_split_lines(r, v[0].string, false), *all = jlist_new(r, 0);
