@@ -1,5 +1,4 @@
-// A backend of one's own: three functions and a table. This one spells what it is told, with the patience of
-// its state.
+// A backend of one's own: three functions and a table. This one spells what it is told.
 #include <llmlocal.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,8 +20,7 @@ static void speller_unload(void *state)
     printf("[%d letters]\n", ((speller *)state)->spelled);
 }
 
-// Runs on a thread of the library's. Writing blocks while the reader is slow, and fails when the answer is to
-// stop.
+// Runs on a thread of the library's. Writing blocks while the reader is slow, and fails when it is to stop.
 static llm_status speller_generate(void *state, const llm_request *request, llm_stream_writer *writer,
                                    llm_error *err)
 {

@@ -1,5 +1,4 @@
-// The mock backend: echoes the last user text. Written against the public table only, as an application
-// would.
+// The mock backend: echoes the last user text. Written against the public table, as any other would be.
 #include "base/error.h"
 #include "base/mem.h"
 #include <string.h>

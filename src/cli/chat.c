@@ -1,5 +1,4 @@
-// llmlocal chat: a conversation at the terminal. Where standard input is no terminal, all of it is one
-// prompt.
+// llmlocal chat: a conversation at the terminal. Standard input that is no terminal is one prompt.
 #include "cli/answer.h"
 #include "cli/generation.h"
 #include "cli/model.h"

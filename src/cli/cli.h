@@ -1,5 +1,4 @@
-// What the files of the command share: its subcommands, its options, its manners. Only the public header is
-// used.
+// What the files of the command share: its subcommands, its options, its manners. It uses only the public header.
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 #include <llmlocal.h>
@@ -41,8 +40,7 @@ typedef enum option_kind {
 } option_kind;
 
 // One row of a table: `offset` is that of a bool, int, uint64_t, float or const char * in the group's target.
-// A function takes the value of OPTION_CALL itself, and says in one phrase what is wrong with it (NULL:
-// nothing).
+// The function of OPTION_CALL takes the value itself; it returns a phrase that says what is wrong, or NULL.
 typedef struct option {
     char letter;       // 0: none
     const char *name;  // without the dashes; NULL: only a letter

@@ -1,5 +1,4 @@
-// llmlocal tokenize: all of standard input as tokens, special ones added as the model wants them before plain
-// text.
+// llmlocal tokenize: all of standard input as tokens, with the special ones that plain text gets.
 #include "cli/cli.h"
 #include <stddef.h>
 

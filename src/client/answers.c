@@ -215,8 +215,7 @@ static void *worker_main(void *user)
         pthread_mutex_unlock(&backend->lock);
         llm_status status = answer(backend, j, &err);
         pthread_mutex_lock(&backend->lock);
-        // Both at once for everyone else: who sees the end can ask anew, and who sees us idle has seen the
-        // end.
+        // Both at once for everyone else: who sees the end can ask anew, who sees us idle saw the end.
         stream_end(j->stream, status, &err);
         backend->running = NULL;
         set_owner(backend, OWNER_NOBODY);

@@ -31,8 +31,7 @@ static uint64_t resident_now(void)
 }
 #endif
 
-// VmHWM of /proc/self/status, which counts from the last reset of /proc/self/clear_refs; 0 if it is not
-// there.
+// VmHWM of /proc/self/status, which counts from the last write to /proc/self/clear_refs; 0 without it.
 static uint64_t high_water_mark(void)
 {
     char text[4096];

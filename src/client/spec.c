@@ -88,8 +88,7 @@ llm_status spec_check(const llm_model_spec *spec, llm_error *err)
 
 // ---- Values -----------------------------------------------------------------------------------------------
 
-// What two specs are compared by: NULL replaced by what it stands for, and no strings of an adapter that is
-// none.
+// What two specs are compared by: NULL replaced by what it stands for; an absent adapter has no strings.
 static void normalise(const llm_model_spec *spec, llm_model_spec *plain)
 {
     if (spec_read(spec, plain, NULL) != LLM_OK) return;

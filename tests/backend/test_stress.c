@@ -29,8 +29,7 @@ static uint32_t draw(actor *a, uint32_t below)
     return (uint32_t)(a->random >> 33) % below;
 }
 
-// Reads up to `limit` chunks, or to the end when that is negative, and checks the stream's grammar at its
-// end.
+// Reads up to `limit` chunks, or to the end when that is negative, and checks how the stream ends.
 static void read_some(actor *a, llm_stream *stream, int limit)
 {
     llm_chunk chunk = {0};

@@ -1,5 +1,4 @@
-// The command as its users meet it: arguments, streams, exit codes. CTest says in LLMLOCAL_COMMAND where it
-// is.
+// The command as its users meet it: arguments, streams, exit codes. LLMLOCAL_COMMAND says where it is.
 #include "testing.h"
 #include "base/file.h"
 #include "base/json.h"

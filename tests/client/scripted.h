@@ -1,5 +1,4 @@
-// A backend that does what a test says: gates hold its slots until the test opens them, and every call is
-// noted.
+// A backend that does what a test says: gates hold its slots until the test opens them; calls are noted.
 #ifndef TESTS_SCRIPTED_H
 #define TESTS_SCRIPTED_H
 #include "testing.h"
