@@ -83,6 +83,42 @@ static void test_templates_render_as_jinja2_does(void **state)
     assert_int_equal(t.differences, 0);
 }
 
+// Every filter, test, method and operator, one by one (tools/make_jinja_golden.py).
+static void test_expressions_evaluate_as_in_jinja2(void **state)
+{
+    (void)state;
+    yyjson_doc *doc;
+    assert_ok(json_read_file(GOLDEN_DIR "/jinja.json", 16 << 20, &doc, &err));
+    yyjson_val *root = yyjson_doc_get_root(doc), *test;
+    size_t i, count;
+    int differences = 0;
+    yyjson_arr_foreach(yyjson_obj_get(root, "cases"), i, count, test)
+    {
+        yyjson_val *source = yyjson_arr_get(test, 0), *output = yyjson_arr_get(test, 1), *error = yyjson_arr_get(test, 2);
+        jinja_template *parsed = NULL;
+        jinja_options options;
+        buf out = {0};
+        jinja_options_init(&options);
+        options.now = golden_now;
+        options.now_is_utc = true;
+        llm_status status = jinja_parse(yyjson_get_str(source), yyjson_get_len(source), &parsed, &err);
+        if (status == LLM_OK) status = jinja_render(parsed, yyjson_obj_get(root, "context"), &options, &out, &err);
+        const char *text = out.data ? out.data : "";
+        bool same = error ? status == LLM_TEMPLATE_ERROR && strstr(err.message, yyjson_get_str(error))
+                          : status == LLM_OK && out.length == yyjson_get_len(output) && memcmp(text, yyjson_get_str(output), out.length) == 0;
+        if (!same) {
+            differences++;
+            print_message("%s\n   gives %s%s\n   not   %s%s\n", yyjson_get_str(source), status == LLM_OK ? "" : "error: ",
+                          status == LLM_OK ? text : err.message, error ? "error: " : "", yyjson_get_str(error ? error : output));
+        }
+        buf_free(&out);
+        jinja_template_free(parsed);
+    }
+    json_free(doc);
+    assert_true(count > 300);
+    assert_int_equal(differences, 0);
+}
+
 static char folder[] = "/tmp/llmlocal-template-XXXXXX";
 
 static void put(const char *name, const char *text)
@@ -121,39 +157,40 @@ static void test_the_template_and_its_variables_are_found(void **state)
     assert_ok(chat_template_load(folder, &chat, &err));
     assert_null(chat);
     put("tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},\"chat_template\":\"{{bos_token}}{{eos_token}}{{x}}{{tools}}\"}");
-    expect("{\"x\":1}", "<s></s>1None");
-    expect("{\"bos_token\":\"!\",\"tools\":[1]}", "!</s>[1]");
+    expect("{\"messages\":[{\"role\":\"user\"}],\"x\":1}", "<s></s>1None");
+    expect("{\"messages\":[{\"role\":\"user\"}],\"bos_token\":\"!\",\"tools\":[1]}", "!</s>[1]");
     put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"tools\"},{\"name\":\"default\",\"template\":\"plain\"}]}");
-    expect("{}", "plain");
-    expect("{\"tools\":null}", "plain");
-    expect("{\"tools\":[1]}", "tools");
+    expect("{\"messages\":[{\"role\":\"user\"}]}", "plain");
+    expect("{\"messages\":[{\"role\":\"user\"}],\"tools\":null}", "plain");
+    expect("{\"messages\":[{\"role\":\"user\"}],\"tools\":[1]}", "tools");
+    put("tokenizer_config.json", "{}");
     put("chat_template.json", "{\"chat_template\":\"{{pad_token}}{% for m in messages %}{{m.role}}{{m.x is defined}}{% endfor %}\"}");
     put("special_tokens_map.json", "{\"pad_token\":\"<p>\"}");
     expect("{\"messages\":[{\"role\":\"user\",\"x\":null}]}", "<p>userFalse");
     put("chat_template.jinja", "from a file");
-    expect("{}", "from a file");
+    expect("{\"messages\":[{\"role\":\"user\"}]}", "from a file");
     assert_ok(chat_template_load(folder, &chat, &err));
     assert_string_equal(chat_template_source(chat), "from a file");
     assert_string_equal(chat_template_token(chat, "pad_token"), "<p>");
     assert_null(chat_template_token(chat, "bos_token"));
     buf out = {0};
-    assert_error(chat_template_render(chat, NULL, NULL, &out, &err), LLM_INVALID_ARGUMENT, "object");
+    assert_error(chat_template_render(chat, NULL, NULL, &out, &err), LLM_INVALID_ARGUMENT, "must be an array");
     chat_template_free(chat);
     put("chat_template.jinja", "{% if %}");
-    assert_error(chat_template_load(folder, &chat, &err), LLM_TEMPLATE_ERROR, "default");
+    assert_error(chat_template_load(folder, &chat, &err), LLM_TEMPLATE_ERROR, "line 1");
     drop("chat_template.jinja");
     drop("chat_template.json");
     put("tokenizer_config.json", "[]");
     assert_error(chat_template_load(folder, &chat, &err), LLM_LOAD_FAILED, "must be a JSON object");
     put("tokenizer_config.json", "{\"chat_template\":7}");
-    assert_error(chat_template_load(folder, &chat, &err), LLM_LOAD_FAILED, "a text or a list");
-    put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"a\"}]}");
-    assert_error(chat_template_load(folder, &chat, &err), LLM_LOAD_FAILED, "needs");
-    put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"a\",\"template\":\"1\"},{\"name\":\"b\",\"template\":\"2\"}]}");
+    assert_error(chat_template_load(folder, &chat, &err), LLM_LOAD_FAILED, "a string or a list");
+    put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"default\"}]}");
+    assert_error(chat_template_load(folder, &chat, &err), LLM_LOAD_FAILED, "must be a string");
+    put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"1\"}]}");
     assert_ok(chat_template_load(folder, &chat, &err));
     yyjson_doc *doc;
-    assert_ok(json_read("{}", 2, "arguments", &doc, &err));
-    assert_error(chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err), LLM_TEMPLATE_ERROR, "none is the default");
+    assert_ok(json_read("{\"messages\":[{\"role\":\"user\"}]}", 30, "arguments", &doc, &err));
+    assert_error(chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err), LLM_TEMPLATE_ERROR, "none named");
     json_free(doc);
     chat_template_free(chat);
     drop("tokenizer_config.json");
@@ -166,7 +203,7 @@ static void render_error(const char *source, const char *expected)
     chat_template *chat;
     yyjson_doc *doc;
     buf out = {0};
-    assert_ok(json_read("{}", 2, "arguments", &doc, &err));
+    assert_ok(json_read("{\"messages\":[{\"role\":\"user\"}]}", 30, "arguments", &doc, &err));
     llm_status status = chat_template_create(source, strlen(source), NULL, &chat, &err);
     if (status == LLM_OK) status = chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err);
     if (status != LLM_TEMPLATE_ERROR || !strstr(err.message, expected)) fail_msg("%.60s: %s", source, status == LLM_OK ? "ok" : err.message);
@@ -185,7 +222,7 @@ static void test_hostile_templates_end(void **state)
     render_error("{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "");
     render_error("{{ ''.__class__.__mro__ }}", "");
     render_error("{{ [].append(1) }}", "");
-    render_error("{% include 'x' %}", "include");
+    render_error("{% include 'x' %}", "no loader");
     char deep[200001];
     memset(deep, '(', sizeof deep - 1);
     memcpy(deep, "{{", 2);
@@ -197,6 +234,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_templates_render_as_jinja2_does),
+        cmocka_unit_test(test_expressions_evaluate_as_in_jinja2),
         cmocka_unit_test(test_the_template_and_its_variables_are_found),
         cmocka_unit_test(test_hostile_templates_end),
     };
