@@ -1,4 +1,4 @@
-// What the files of the command share: its subcommands, its options, its manners. It uses only the public header.
+// What the files of the command share: its subcommands, options and manners. It uses only the public header.
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 #include <llmlocal.h>
