@@ -16,10 +16,10 @@ typedef struct printing {
     bool ends_line; // the text shown so far ends with a line feed
 } printing;
 
-// ---- JSON
-// ----------------------------------------------------------------------------------------------------------
+// ---- JSON -------------------------------------------------------------------------------------------------
 
-static void append_logprob(text *t, const char *format, const llm_token_logprob *token) {
+static void append_logprob(text *t, const char *format, const llm_token_logprob *token)
+{
     char piece[80];
     char number[32] = "null";
     if (isfinite(token->logprob)) snprintf(number, sizeof number, "%.9g", (double)token->logprob);
@@ -27,7 +27,8 @@ static void append_logprob(text *t, const char *format, const llm_token_logprob 
 }
 
 // {"token", "logprob", "top": [[id, logprob], …]}
-static void keep_logprobs(text *t, const llm_chunk *chunk) {
+static void keep_logprobs(text *t, const llm_chunk *chunk)
+{
     if (t->length) text_append(t, ",", 1);
     append_logprob(t, "{\"token\":%d,\"logprob\":%s,\"top\":[", &chunk->logprobs[0]);
     for (int i = 1; i < chunk->num_logprobs; i++)
@@ -35,7 +36,8 @@ static void keep_logprobs(text *t, const llm_chunk *chunk) {
     text_append(t, "]}", 2);
 }
 
-static void print_stats_json(const llm_stats *stats, double load_seconds) {
+static void print_stats_json(const llm_stats *stats, double load_seconds)
+{
     out_format(
         "{\"prompt_tokens\":%d,\"cached_prompt_tokens\":%d,\"generated_tokens\":%d,\"load_seconds\":%.6f,"
         "\"prefill_seconds\":%.6f,\"decode_seconds\":%.6f,\"first_token_seconds\":%.6f}",
@@ -44,7 +46,8 @@ static void print_stats_json(const llm_stats *stats, double load_seconds) {
         stats->first_token_seconds);
 }
 
-static void print_json(const printing *p) {
+static void print_json(const printing *p)
+{
     out_string("{\"text\":");
     out_json_string(p->answer.data, p->answer.length);
     if (p->reasoning.length) {
@@ -60,14 +63,15 @@ static void print_json(const printing *p) {
     out_string("}\n");
 }
 
-// ---- Text
-// ----------------------------------------------------------------------------------------------------------
+// ---- Text -------------------------------------------------------------------------------------------------
 
-static double rate(int count, double seconds) {
+static double rate(int count, double seconds)
+{
     return seconds > 0 ? count / seconds : 0;
 }
 
-void answer_print_stats(const llm_stats *stats, double load_seconds) {
+void answer_print_stats(const llm_stats *stats, double load_seconds)
+{
     int fresh = stats->prompt_tokens - stats->cached_prompt_tokens;
     fprintf(stderr, "[prompt: %d tokens", stats->prompt_tokens);
     if (stats->cached_prompt_tokens) fprintf(stderr, ", %d of them kept", stats->cached_prompt_tokens);
@@ -80,7 +84,8 @@ void answer_print_stats(const llm_stats *stats, double load_seconds) {
     fprintf(stderr, "]\n");
 }
 
-static void keep_info(printing *p, const llm_chunk *chunk) {
+static void keep_info(printing *p, const llm_chunk *chunk)
+{
     p->has_info = true;
     p->reason = chunk->finish_reason;
     p->stats = chunk->stats;
@@ -89,7 +94,8 @@ static void keep_info(printing *p, const llm_chunk *chunk) {
     if (chunk->num_tokens) memcpy(p->tokens, chunk->tokens, (size_t)chunk->num_tokens * sizeof *p->tokens);
 }
 
-static void take_chunk(printing *p, const llm_chunk *chunk) {
+static void take_chunk(printing *p, const llm_chunk *chunk)
+{
     bool json = p->options->json;
     switch (chunk->kind) {
     case LLM_CHUNK_TEXT:
@@ -112,7 +118,8 @@ static void take_chunk(printing *p, const llm_chunk *chunk) {
 }
 
 // Reads to the end; what ended it.
-static llm_status read_all(printing *p, llm_stream *stream, llm_error *err) {
+static llm_status read_all(printing *p, llm_stream *stream, llm_error *err)
+{
     llm_chunk chunk;
     llm_status status = LLM_OK;
     for (bool cancelled = false; status == LLM_OK || status == LLM_TIMEOUT;) {
@@ -125,7 +132,8 @@ static llm_status read_all(printing *p, llm_stream *stream, llm_error *err) {
     return status;
 }
 
-int answer_print(llm_stream *stream, const answer_options *options, llm_stats *stats) {
+int answer_print(llm_stream *stream, const answer_options *options, llm_stats *stats)
+{
     llm_error err;
     printing p = {.options = options};
     int code = EXIT_DONE;

@@ -27,18 +27,21 @@ typedef struct bench_result {
     double first_ms[MAX_REPETITIONS], prefill_tps[MAX_REPETITIONS], decode_tps[MAX_REPETITIONS];
 } bench_result;
 
-static int compare(const void *a, const void *b) {
+static int compare(const void *a, const void *b)
+{
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double median(double *values, int count) {
+static double median(double *values, int count)
+{
     qsort(values, (size_t)count, sizeof *values, compare);
     return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
 // Waits for the answer and keeps its numbers; interruptions cancel it.
-static llm_status measure_answer(llm_stream *stream, llm_stats *stats, llm_error *err) {
+static llm_status measure_answer(llm_stream *stream, llm_stats *stats, llm_error *err)
+{
     llm_chunk chunk;
     llm_status status = LLM_OK;
     while (status == LLM_OK || status == LLM_TIMEOUT) {
@@ -51,7 +54,8 @@ static llm_status measure_answer(llm_stream *stream, llm_stats *stats, llm_error
 }
 
 // Different tokens in each run, so that nothing can be reused.
-static void fill_prompt(int32_t *tokens, int count, int vocab_size, int run) {
+static void fill_prompt(int32_t *tokens, int count, int vocab_size, int run)
+{
     uint32_t random = 12345u + (uint32_t)run;
     for (int i = 0; i < count; i++) {
         random = random * 1664525u + 1013904223u;
@@ -60,7 +64,8 @@ static void fill_prompt(int32_t *tokens, int count, int vocab_size, int run) {
 }
 
 static llm_status run_once(llm_backend *backend, const bench_options *options, int vocab_size, int run,
-                           llm_stats *stats, llm_error *err) {
+                           llm_stats *stats, llm_error *err)
+{
     llm_generation_config config;
     llm_generation_config_init(&config);
     config.max_tokens = options->generate;
@@ -73,12 +78,14 @@ static llm_status run_once(llm_backend *backend, const bench_options *options, i
     return stream ? measure_answer(stream, stats, err) : err->code;
 }
 
-static double rate(int count, double seconds) {
+static double rate(int count, double seconds)
+{
     return seconds > 0 ? count / seconds : 0;
 }
 
 static llm_status run_all(llm_backend *backend, const bench_options *options, int vocab_size,
-                          bench_result *result, llm_error *err) {
+                          bench_result *result, llm_error *err)
+{
     llm_status status = LLM_OK;
     for (int run = -1; status == LLM_OK && run < options->repetitions; run++) {
         llm_stats stats = {0};
@@ -97,7 +104,8 @@ static llm_status run_all(llm_backend *backend, const bench_options *options, in
     return status;
 }
 
-static void print_result(const bench_options *options, bench_result *r) {
+static void print_result(const bench_options *options, bench_result *r)
+{
     const bool json = options->json;
     int runs = options->repetitions;
     double decode_tps = median(r->decode_tps, runs);
@@ -134,8 +142,8 @@ static void print_result(const bench_options *options, bench_result *r) {
     if (json) out_string("}\n");
 }
 
-static int bench_model(const bench_options *options, const char *model, int vocab_size,
-                       bench_result *result) {
+static int bench_model(const bench_options *options, const char *model, int vocab_size, bench_result *result)
+{
     int code;
     llm_error err;
     llm_backend *backend = model_load(&options->model, model, &result->load_ms, &code);
@@ -152,7 +160,8 @@ static int bench_model(const bench_options *options, const char *model, int voca
     return status == LLM_OK ? EXIT_DONE : fail(&err);
 }
 
-int bench_main(const subcommand *self, int argc, char **argv) {
+int bench_main(const subcommand *self, int argc, char **argv)
+{
     llm_error err;
     llm_model_spec spec;
     const char *arguments[1];

@@ -1,5 +1,4 @@
-// llmlocal chat: a conversation at the terminal. Where standard input is no terminal, all of it is one
-// prompt.
+// llmlocal chat: a conversation at the terminal. Standard input that is no terminal is one prompt.
 #include "cli/answer.h"
 #include "cli/generation.h"
 #include "cli/model.h"
@@ -25,15 +24,15 @@ typedef struct chat {
     History *history;
 } chat;
 
-// ---- Commands: what begins with a slash
-// ----------------------------------------------------------------------------
+// ---- Commands: what begins with a slash -------------------------------------------------------------------
 
 typedef struct chat_command {
     const char *name, *argument, *help;
     bool (*run)(chat *c, const char *argument); // false: leave
 } chat_command;
 
-static bool set_system(chat *c, const char *argument) {
+static bool set_system(chat *c, const char *argument)
+{
     llm_error err;
     if (llm_backend_set_system_prompt(c->backend, *argument ? argument : NULL, &err) != LLM_OK)
         fail(&err);
@@ -42,7 +41,8 @@ static bool set_system(chat *c, const char *argument) {
     return true;
 }
 
-static bool reset(chat *c, const char *argument) {
+static bool reset(chat *c, const char *argument)
+{
     llm_error err;
     (void)argument;
     if (llm_backend_reset(c->backend, &err) != LLM_OK)
@@ -52,7 +52,8 @@ static bool reset(chat *c, const char *argument) {
     return true;
 }
 
-static bool show_stats(chat *c, const char *argument) {
+static bool show_stats(chat *c, const char *argument)
+{
     llm_memory memory;
     (void)argument;
     if (c->answered)
@@ -66,7 +67,8 @@ static bool show_stats(chat *c, const char *argument) {
     return true;
 }
 
-static bool leave(chat *c, const char *argument) {
+static bool leave(chat *c, const char *argument)
+{
     (void)c;
     (void)argument;
     return false;
@@ -82,7 +84,8 @@ static const chat_command commands[] = {
     {"/quit", "", "Leave, as Ctrl-D does.", leave},
 };
 
-static bool print_help(chat *c, const char *argument) {
+static bool print_help(chat *c, const char *argument)
+{
     (void)c;
     (void)argument;
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
@@ -91,7 +94,8 @@ static bool print_help(chat *c, const char *argument) {
     return true;
 }
 
-static bool run_command(chat *c, const char *line) {
+static bool run_command(chat *c, const char *line)
+{
     size_t length = strcspn(line, " \t");
     const char *argument = line + length + strspn(line + length, " \t");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
@@ -101,10 +105,10 @@ static bool run_command(chat *c, const char *line) {
     return true;
 }
 
-// ---- Turns
-// ---------------------------------------------------------------------------------------------------------
+// ---- Turns ------------------------------------------------------------------------------------------------
 
-static int answer_turn(chat *c, const char *prompt, bool quiet) {
+static int answer_turn(chat *c, const char *prompt, bool quiet)
+{
     llm_error err;
     answer_options shown = {.quiet = quiet};
     llm_stream *stream = llm_backend_generate(c->backend, prompt, &c->options->generation.config, &err);
@@ -114,12 +118,14 @@ static int answer_turn(chat *c, const char *prompt, bool quiet) {
     return code;
 }
 
-static const char *show_prompt(EditLine *editor) {
+static const char *show_prompt(EditLine *editor)
+{
     (void)editor;
     return "> ";
 }
 
-static bool open_editor(chat *c) {
+static bool open_editor(chat *c)
+{
     HistEvent event;
     c->editor = el_init("llmlocal", stdin, isatty(STDOUT_FILENO) ? stdout : stderr, stderr);
     c->history = history_init();
@@ -133,7 +139,8 @@ static bool open_editor(chat *c) {
 }
 
 // The next line without its end. NULL: the user has left. An interrupted line is an empty one.
-static char *read_line(chat *c, text *line) {
+static char *read_line(chat *c, text *line)
+{
     int count;
     HistEvent event;
     line->length = 0;
@@ -151,7 +158,8 @@ static char *read_line(chat *c, text *line) {
     return line->data;
 }
 
-static int talk(chat *c) {
+static int talk(chat *c)
+{
     text line = {0};
     bool go_on = open_editor(c);
     int code = go_on ? EXIT_DONE : fail_with("the terminal cannot be used");
@@ -170,7 +178,8 @@ static int talk(chat *c) {
     return code;
 }
 
-static int chat_with_model(const chat_options *options, const char *model, const char *only_prompt) {
+static int chat_with_model(const chat_options *options, const char *model, const char *only_prompt)
+{
     int code;
     llm_error err;
     double load_seconds;
@@ -191,7 +200,8 @@ static int chat_with_model(const chat_options *options, const char *model, const
     return code;
 }
 
-int chat_main(const subcommand *self, int argc, char **argv) {
+int chat_main(const subcommand *self, int argc, char **argv)
+{
     chat_options options = {0};
     const char *arguments[1];
     text prompt = {0};

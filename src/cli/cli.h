@@ -1,5 +1,4 @@
-// What the files of the command share: its subcommands, its options, its manners. Only the public header is
-// used.
+// What the files of the command share: its subcommands, options and manners. It uses only the public header.
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 #include <llmlocal.h>
@@ -9,8 +8,7 @@
 // Exit codes, as the manual page has them.
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130, GO_ON = -1 };
 
-// ---- Subcommands
-// ---------------------------------------------------------------------------------------------------
+// ---- Subcommands ------------------------------------------------------------------------------------------
 
 typedef struct subcommand {
     const char *name, *arguments, *summary;
@@ -30,8 +28,7 @@ int perplexity_main(const subcommand *self, int argc, char **argv);
 int bench_main(const subcommand *self, int argc, char **argv);
 int engines_main(const subcommand *self, int argc, char **argv);
 
-// ---- Options
-// -------------------------------------------------------------------------------------------------------
+// ---- Options ----------------------------------------------------------------------------------------------
 
 typedef enum option_kind {
     OPTION_FLAG,
@@ -43,8 +40,7 @@ typedef enum option_kind {
 } option_kind;
 
 // One row of a table: `offset` is that of a bool, int, uint64_t, float or const char * in the group's target.
-// A function takes the value of OPTION_CALL itself, and says in one phrase what is wrong with it (NULL:
-// nothing).
+// The function of OPTION_CALL takes the value itself; it returns a phrase that says what is wrong, or NULL.
 typedef struct option {
     char letter;       // 0: none
     const char *name;  // without the dashes; NULL: only a letter
@@ -62,7 +58,9 @@ typedef struct option_group {
 } option_group;
 
 #define OPTIONS(table, target)                                                                               \
-    { table, sizeof(table) / sizeof *(table), target }
+    {                                                                                                        \
+        table, sizeof(table) / sizeof *(table), target                                                       \
+    }
 
 // Reads the arguments. GO_ON, or the exit code after help was printed or something was wrong. `arguments`
 // receives what is no option, at most self->max_arguments; the rest of it is NULL.
@@ -70,8 +68,7 @@ int options_parse(const subcommand *self, const option_group *groups, size_t num
                   char **argv, const char **arguments);
 int usage_error(const subcommand *self, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-// ---- Errors and interruptions
-// --------------------------------------------------------------------------------------
+// ---- Errors and interruptions -----------------------------------------------------------------------------
 
 // Prints "llmlocal: <message>"; returns the exit code that fits.
 int fail(const llm_error *err);
@@ -82,8 +79,7 @@ void interrupt_install(
 bool interrupted(void);
 void interrupt_clear(void);
 
-// ---- Input and output
-// ----------------------------------------------------------------------------------------------
+// ---- Input and output -------------------------------------------------------------------------------------
 
 // A growing text. Running out of memory ends the program: it has nothing better to do.
 typedef struct text {

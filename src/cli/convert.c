@@ -12,14 +12,16 @@ static const option convert_table[] = {
      "Weights that share a scale: 32, 64 or 128; 64.", NULL},
 };
 
-static void print_report(void *user, int level, const char *message) {
+static void print_report(void *user, int level, const char *message)
+{
     (void)user;
     (void)level;
     hide_progress();
     fprintf(stderr, "%s\n", message);
 }
 
-int convert_main(const subcommand *self, int argc, char **argv) {
+int convert_main(const subcommand *self, int argc, char **argv)
+{
     llm_error err;
     const char *arguments[2];
     convert_options options = {0};

@@ -11,13 +11,15 @@ static const option engines_table[] = {
     {0, "json", NULL, OPTION_FLAG, offsetof(engines_options, json), "Print one JSON array.", NULL},
 };
 
-static void print_member(const char *name, const char *value) {
+static void print_member(const char *name, const char *value)
+{
     out_format("\"%s\":", name);
     out_json_string(value, strlen(value));
     out_string(",");
 }
 
-static void print_json(const llm_engine_info *engine) {
+static void print_json(const llm_engine_info *engine)
+{
     out_string("{");
     print_member("name", engine->name);
     print_member("device", engine->device);
@@ -28,7 +30,8 @@ static void print_json(const llm_engine_info *engine) {
                engine->num_threads, (unsigned long long)engine->memory_bytes);
 }
 
-static void print_line(const llm_engine_info *engine) {
+static void print_line(const llm_engine_info *engine)
+{
     if (engine->available)
         out_format("%-8s %s, %s, %d threads, %.1f GB, version %s\n", engine->name, engine->device,
                    engine->isa, engine->num_threads, (double)engine->memory_bytes * 1e-9, engine->version);
@@ -36,7 +39,8 @@ static void print_line(const llm_engine_info *engine) {
         out_format("%-8s not available: %s\n", engine->name, engine->reason);
 }
 
-int engines_main(const subcommand *self, int argc, char **argv) {
+int engines_main(const subcommand *self, int argc, char **argv)
+{
     llm_engine_info engines[16];
     engines_options options = {0};
     const option_group groups[] = {OPTIONS(engines_table, &options)};

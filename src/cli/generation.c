@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *add_stop(void *target, const char *value) {
+static const char *add_stop(void *target, const char *value)
+{
     generation_options *options = target;
     int count = options->config.num_stop;
     options->stop = grow_or_exit(options->stop, (size_t)count + 1, sizeof *options->stop);
@@ -16,7 +17,8 @@ static const char *add_stop(void *target, const char *value) {
     return NULL;
 }
 
-static const char *add_logit_bias(void *target, const char *value) {
+static const char *add_logit_bias(void *target, const char *value)
+{
     generation_options *options = target;
     char *end, *bias_end;
     errno = 0;
@@ -62,17 +64,20 @@ const option generation_option_table[17] = {
     {'q', "quiet", NULL, OPTION_FLAG, offsetof(generation_options, quiet), "No statistics.", NULL},
 };
 
-void generation_init(generation_options *options) {
+void generation_init(generation_options *options)
+{
     *options = (generation_options){0};
     llm_generation_config_init(&options->config);
 }
 
-int generation_check(const generation_options *options) {
+int generation_check(const generation_options *options)
+{
     llm_error err;
     return llm_generation_config_check(&options->config, &err) == LLM_OK ? GO_ON : fail(&err);
 }
 
-void generation_free(generation_options *options) {
+void generation_free(generation_options *options)
+{
     free(options->stop);
     free(options->logit_bias);
 }

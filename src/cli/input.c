@@ -7,13 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-void *grow_or_exit(void *block, size_t count, size_t size) {
+void *grow_or_exit(void *block, size_t count, size_t size)
+{
     void *grown = count <= SIZE_MAX / size ? realloc(block, count * size) : NULL;
     if (!grown) exit(fail_with("no memory"));
     return grown;
 }
 
-void text_append(text *t, const void *bytes, size_t length) {
+void text_append(text *t, const void *bytes, size_t length)
+{
     if (length >= SIZE_MAX / 4 - t->length) exit(fail_with("no memory"));
     if (t->length + length + 1 > t->capacity) {
         t->capacity = (t->length + length + 1) * 2;
@@ -24,12 +26,14 @@ void text_append(text *t, const void *bytes, size_t length) {
     t->data[t->length] = 0;
 }
 
-void text_free(text *t) {
+void text_free(text *t)
+{
     free(t->data);
     *t = (text){0};
 }
 
-int read_whole(const char *path, text *content) {
+int read_whole(const char *path, text *content)
+{
     static char block[1 << 16];
     bool standard = !strcmp(path, "-");
     const char *name = standard ? "standard input" : path;
@@ -47,17 +51,18 @@ int read_whole(const char *path, text *content) {
     return interrupted() ? EXIT_INTERRUPTED : fail_with("%s: %s", name, strerror(why));
 }
 
-// ---- JSON
-// ----------------------------------------------------------------------------------------------------------
+// ---- JSON -------------------------------------------------------------------------------------------------
 
 // The end of the string whose opening quote is at `at`: behind its closing quote.
-static const char *skip_string(const char *at) {
+static const char *skip_string(const char *at)
+{
     for (at++; *at && *at != '"'; at++)
         if (*at == '\\' && at[1]) at++;
     return *at ? at + 1 : at;
 }
 
-static const char *skip_value(const char *at) {
+static const char *skip_value(const char *at)
+{
     int depth = 0;
     for (; *at; at++) {
         if (*at == '"') {
@@ -71,7 +76,8 @@ static const char *skip_value(const char *at) {
     return at;
 }
 
-bool json_next(const char **at, json_member *member) {
+bool json_next(const char **at, json_member *member)
+{
     const char *p = *at + strspn(*at, " \t\r\n{,");
     if (*p != '"') return false;
     const char *end = skip_string(p);
@@ -84,7 +90,8 @@ bool json_next(const char **at, json_member *member) {
     return true;
 }
 
-double json_number(const char *json, const char *key, double fallback) {
+double json_number(const char *json, const char *key, double fallback)
+{
     json_member member;
     for (const char *at = json; json_next(&at, &member);)
         if (member.key_length == strlen(key) && !strncmp(member.key, key, member.key_length))

@@ -19,7 +19,8 @@ static const subcommand subcommands[] = {
 };
 #define NUM_SUBCOMMANDS (sizeof subcommands / sizeof *subcommands)
 
-static void print_help(FILE *file) {
+static void print_help(FILE *file)
+{
     fprintf(file, "usage: llmlocal SUBCOMMAND [OPTIONS] [ARGUMENTS]\n"
                   "MLX language models on this machine.\n\nsubcommands:\n");
     for (size_t i = 0; i < NUM_SUBCOMMANDS; i++)
@@ -32,13 +33,15 @@ static void print_help(FILE *file) {
                   "exit codes: 0 done, 1 it failed, 2 wrong usage, 130 interrupted\n");
 }
 
-static const subcommand *find_subcommand(const char *name) {
+static const subcommand *find_subcommand(const char *name)
+{
     for (size_t i = 0; i < NUM_SUBCOMMANDS; i++)
         if (!strcmp(subcommands[i].name, name)) return &subcommands[i];
     return NULL;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     setlocale(LC_CTYPE, ""); // for line editing; numbers stay as C writes them
     signal(SIGPIPE, SIG_IGN);
     const char *name = argc > 1 ? argv[1] : NULL;

@@ -5,7 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *set_precision(void *target, const char *value) {
+static const char *set_precision(void *target, const char *value)
+{
     bool exact = !strcmp(value, "exact");
     if (!exact && strcmp(value, "fast")) return "is neither exact nor fast";
     ((model_options *)target)->precision = exact ? LLM_PRECISION_EXACT : LLM_PRECISION_FAST;
@@ -25,18 +26,19 @@ const option model_option_table[5] = {
      NULL},
 };
 
-double now_seconds(void) {
+double now_seconds(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-// ---- Progress: one line on the terminal, overwritten
-// ---------------------------------------------------------------
+// ---- Progress: one line on the terminal, overwritten ------------------------------------------------------
 
 static bool progress_runs, progress_shown;
 
-int show_progress(void *user, const char *what, double fraction) {
+int show_progress(void *user, const char *what, double fraction)
+{
     static double began_at, shown_at;
     double now = now_seconds();
     (void)user;
@@ -51,27 +53,30 @@ int show_progress(void *user, const char *what, double fraction) {
     return interrupted();
 }
 
-void hide_progress(void) {
+void hide_progress(void)
+{
     if (progress_shown) fprintf(stderr, "\r\033[K");
     progress_runs = progress_shown = false;
 }
 
-static void print_message(void *user, int level, const char *message) {
+static void print_message(void *user, int level, const char *message)
+{
     static const char *const levels[] = {"debug", "info", "warning"};
     (void)user;
     fprintf(stderr, "llmlocal: %s: %s\n", levels[level < 0 || level > 2 ? 2 : level], message);
 }
 
-// ---- The model
-// -----------------------------------------------------------------------------------------------------
+// ---- The model --------------------------------------------------------------------------------------------
 
-void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec) {
+void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec)
+{
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
     if (options->verbose) llm_set_log(print_message, NULL);
 }
 
-llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code) {
+llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code)
+{
     llm_error err;
     llm_model_spec spec;
     llm_mlx_options settings;

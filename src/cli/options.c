@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int usage_error(const subcommand *self, const char *format, ...) {
+int usage_error(const subcommand *self, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     fprintf(stderr, "llmlocal %s: ", self->name);
@@ -16,10 +17,10 @@ int usage_error(const subcommand *self, const char *format, ...) {
     return EXIT_USAGE;
 }
 
-// ---- Help
-// ----------------------------------------------------------------------------------------------------------
+// ---- Help -------------------------------------------------------------------------------------------------
 
-static void print_option(const option *o) {
+static void print_option(const option *o)
+{
     char left[64];
     const char *space = o->value ? " " : "", *value = o->value ? o->value : "";
     if (o->letter && o->name)
@@ -31,7 +32,8 @@ static void print_option(const option *o) {
     printf("  %-26s %s\n", left, o->help);
 }
 
-static void print_help(const subcommand *self, const option_group *groups, size_t num_groups) {
+static void print_help(const subcommand *self, const option_group *groups, size_t num_groups)
+{
     printf("usage: llmlocal %s [OPTIONS]%s%s\n%s\n\noptions:\n", self->name, *self->arguments ? " " : "",
            self->arguments, self->summary);
     for (size_t g = 0; g < num_groups; g++)
@@ -39,10 +41,10 @@ static void print_help(const subcommand *self, const option_group *groups, size_
     print_option(&(option){'h', "help", NULL, OPTION_FLAG, 0, "Print this.", NULL});
 }
 
-// ---- Values
-// --------------------------------------------------------------------------------------------------------
+// ---- Values -----------------------------------------------------------------------------------------------
 
-static const char *read_int(const char *value, int *number) {
+static const char *read_int(const char *value, int *number)
+{
     char *end;
     errno = 0;
     long long wide = strtoll(value, &end, 10);
@@ -52,7 +54,8 @@ static const char *read_int(const char *value, int *number) {
     return NULL;
 }
 
-static const char *read_seed(const char *value, uint64_t *number) {
+static const char *read_seed(const char *value, uint64_t *number)
+{
     char *end;
     errno = 0;
     unsigned long long wide = strtoull(value, &end, 10);
@@ -62,7 +65,8 @@ static const char *read_seed(const char *value, uint64_t *number) {
     return NULL;
 }
 
-static const char *read_float(const char *value, float *number) {
+static const char *read_float(const char *value, float *number)
+{
     char *end;
     float wide = strtof(value, &end);
     if (end == value || *end) return "is not a number";
@@ -70,7 +74,8 @@ static const char *read_float(const char *value, float *number) {
     return NULL;
 }
 
-static const char *store(const option *o, void *target, const char *value) {
+static const char *store(const option *o, void *target, const char *value)
+{
     void *place = (char *)target + o->offset;
     switch (o->kind) {
     case OPTION_FLAG: return *(bool *)place = true, NULL;
@@ -83,12 +88,12 @@ static const char *store(const option *o, void *target, const char *value) {
     return "is of no known kind";
 }
 
-// ---- Arguments
-// -----------------------------------------------------------------------------------------------------
+// ---- Arguments --------------------------------------------------------------------------------------------
 
 // Finds the option that `word` names; *value is what follows '=', or the letter.
 static const option *find_option(const option_group *groups, size_t num_groups, const char *word,
-                                 void **target, const char **value) {
+                                 void **target, const char **value)
+{
     bool is_long = word[1] == '-';
     const char *name = word + (is_long ? 2 : 1);
     size_t length = is_long ? strcspn(name, "=") : 1;
@@ -106,7 +111,8 @@ static const option *find_option(const option_group *groups, size_t num_groups, 
 
 // Reads the option at argv[*at] and moves on to its last word.
 static int parse_option(const subcommand *self, const option_group *groups, size_t num_groups, int argc,
-                        char **argv, int *at) {
+                        char **argv, int *at)
+{
     void *target;
     const char *value, *word = argv[*at];
     const option *o = find_option(groups, num_groups, word, &target, &value);
@@ -121,7 +127,8 @@ static int parse_option(const subcommand *self, const option_group *groups, size
 }
 
 int options_parse(const subcommand *self, const option_group *groups, size_t num_groups, int argc,
-                  char **argv, const char **arguments) {
+                  char **argv, const char **arguments)
+{
     int count = 0;
     bool only_arguments = false;
     for (int i = 0; i < self->max_arguments; i++) arguments[i] = NULL;

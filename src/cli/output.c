@@ -8,16 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
-// ---- Errors
-// --------------------------------------------------------------------------------------------------------
+// ---- Errors -----------------------------------------------------------------------------------------------
 
-int fail(const llm_error *err) {
+int fail(const llm_error *err)
+{
     if (err->code == LLM_CANCELLED && interrupted()) return EXIT_INTERRUPTED;
     fprintf(stderr, "llmlocal: %s\n", err->message);
     return err->code == LLM_INVALID_ARGUMENT ? EXIT_USAGE : EXIT_FAILED;
 }
 
-int fail_with(const char *format, ...) {
+int fail_with(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     fprintf(stderr, "llmlocal: ");
@@ -27,44 +28,49 @@ int fail_with(const char *format, ...) {
     return EXIT_FAILED;
 }
 
-// ---- Interruptions
-// -------------------------------------------------------------------------------------------------
+// ---- Interruptions ----------------------------------------------------------------------------------------
 
 static volatile sig_atomic_t interruptions;
 
-static void on_interrupt(int number) {
+static void on_interrupt(int number)
+{
     (void)number;
     if (++interruptions > 1) _exit(EXIT_INTERRUPTED);
 }
 
-void interrupt_install(void) {
+void interrupt_install(void)
+{
     struct sigaction action = {.sa_handler = on_interrupt}; // without SA_RESTART: reading stops, too
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
 }
 
-bool interrupted(void) {
+bool interrupted(void)
+{
     return interruptions > 0;
 }
-void interrupt_clear(void) {
+void interrupt_clear(void)
+{
     interruptions = 0;
 }
 
-// ---- Output
-// --------------------------------------------------------------------------------------------------------
+// ---- Output -----------------------------------------------------------------------------------------------
 
 static int write_error; // errno of the first write that failed
 
-static void note_failure(bool failed) {
+static void note_failure(bool failed)
+{
     if (failed && !write_error) write_error = errno ? errno : EIO;
 }
 
-bool out_failed(void) {
+bool out_failed(void)
+{
     return write_error != 0;
 }
 
 // A model may say anything, but not move the cursor: control characters become their pictures.
-static void write_harmless(const char *bytes, size_t length) {
+static void write_harmless(const char *bytes, size_t length)
+{
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)bytes[i], next = i + 1 < length ? (unsigned char)bytes[i + 1] : 0;
         if (c == 0xC2 && next >= 0x80 && next < 0xA0) // U+0080 to U+009F, which some terminals obey, too
@@ -76,7 +82,8 @@ static void write_harmless(const char *bytes, size_t length) {
     }
 }
 
-void out_text(const char *bytes, size_t length) {
+void out_text(const char *bytes, size_t length)
+{
     static int terminal = -1;
     if (terminal < 0) terminal = isatty(STDOUT_FILENO);
     errno = 0;
@@ -87,12 +94,14 @@ void out_text(const char *bytes, size_t length) {
     note_failure(fflush(stdout) || ferror(stdout));
 }
 
-void out_string(const char *string) {
+void out_string(const char *string)
+{
     errno = 0;
     note_failure(fputs(string, stdout) < 0);
 }
 
-void out_format(const char *format, ...) {
+void out_format(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     errno = 0;
@@ -100,7 +109,8 @@ void out_format(const char *format, ...) {
     va_end(args);
 }
 
-void out_json_string(const char *bytes, size_t length) {
+void out_json_string(const char *bytes, size_t length)
+{
     out_string("\"");
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)bytes[i];
@@ -118,14 +128,16 @@ void out_json_string(const char *bytes, size_t length) {
     out_string("\"");
 }
 
-void out_json_number(double value) {
+void out_json_number(double value)
+{
     if (isfinite(value))
         out_format("%.10g", value);
     else
         out_string("null");
 }
 
-int out_finish(int code) {
+int out_finish(int code)
+{
     errno = 0;
     note_failure(fflush(stdout) || ferror(stdout));
     if (!write_error) return code;

@@ -27,7 +27,8 @@ typedef struct tally {
 } tally;
 
 static int add_position(void *user, int position, int32_t token, double next_logprob,
-                        const llm_token_logprob *top, int num_top) {
+                        const llm_token_logprob *top, int num_top)
+{
     tally *t = user;
     int next = t->begin + position + 1;
     (void)token;
@@ -41,7 +42,8 @@ static int add_position(void *user, int position, int32_t token, double next_log
 }
 
 static llm_status score_windows(llm_backend *backend, const int32_t *tokens, int count, int window,
-                                int stride, tally *t, llm_error *err) {
+                                int stride, tally *t, llm_error *err)
+{
     llm_status status = LLM_OK;
     for (t->begin = 0; status == LLM_OK && t->begin + 1 < count; t->begin += stride) {
         int length = count - t->begin < window ? count - t->begin : window;
@@ -53,7 +55,8 @@ static llm_status score_windows(llm_backend *backend, const int32_t *tokens, int
     return status;
 }
 
-static void print_tally(const tally *t, int count, int window, int stride, bool json) {
+static void print_tally(const tally *t, int count, int window, int stride, bool json)
+{
     double mean = t->count ? t->sum / t->count : NAN;
     if (!json) {
         out_format("tokens      %d (%d predicted, windows of %d every %d)\n", count, t->count, window,
@@ -70,7 +73,8 @@ static void print_tally(const tally *t, int count, int window, int stride, bool 
 }
 
 // The model's context length, from its headers.
-static int context_length(const model_options *options, const char *model, int *code) {
+static int context_length(const model_options *options, const char *model, int *code)
+{
     llm_error err;
     llm_model_spec spec;
     model_spec_init(options, model, &spec);
@@ -82,7 +86,8 @@ static int context_length(const model_options *options, const char *model, int *
     return length > 0 && length < 1e9 ? (int)length : 512;
 }
 
-static int measure(const perplexity_options *options, const char *model, const int32_t *tokens, int count) {
+static int measure(const perplexity_options *options, const char *model, const int32_t *tokens, int count)
+{
     int code;
     llm_error err;
     tally t = {.predicted = 1}; // nothing predicts the first token
@@ -98,7 +103,8 @@ static int measure(const perplexity_options *options, const char *model, const i
     return status == LLM_OK ? EXIT_DONE : fail(&err);
 }
 
-int perplexity_main(const subcommand *self, int argc, char **argv) {
+int perplexity_main(const subcommand *self, int argc, char **argv)
+{
     const char *arguments[2];
     perplexity_options options = {0};
     int32_t *tokens = NULL;

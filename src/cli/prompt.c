@@ -2,7 +2,8 @@
 #include "cli/prompt.h"
 #include <string.h>
 
-int prompt_read(const char *argument, bool trim, text *prompt) {
+int prompt_read(const char *argument, bool trim, text *prompt)
+{
     if (argument && strcmp(argument, "-")) return text_append(prompt, argument, strlen(argument)), GO_ON;
     interrupt_install();
     int code = read_whole("-", prompt);

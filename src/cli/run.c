@@ -16,7 +16,8 @@ static const option run_table[] = {
      "Continue the text itself, without the chat template.", NULL},
 };
 
-static int answer_prompt(const run_options *options, const char *model, const char *prompt) {
+static int answer_prompt(const run_options *options, const char *model, const char *prompt)
+{
     int code;
     llm_error err;
     answer_options shown = {.json = options->json, .quiet = options->generation.quiet};
@@ -33,7 +34,8 @@ static int answer_prompt(const run_options *options, const char *model, const ch
     return code;
 }
 
-int run_main(const subcommand *self, int argc, char **argv) {
+int run_main(const subcommand *self, int argc, char **argv)
+{
     run_options options = {0};
     const char *arguments[2];
     text prompt = {0};

@@ -21,7 +21,8 @@ static const option score_table[] = {
 
 // {"token", "next_logprob", "top": [[id, logprob], …]}
 static int print_json(void *user, int position, int32_t token, double next_logprob,
-                      const llm_token_logprob *top, int num_top) {
+                      const llm_token_logprob *top, int num_top)
+{
     (void)user;
     out_format("%s{\"token\":%d,\"next_logprob\":", position ? "," : "", token);
     out_json_number(next_logprob);
@@ -37,7 +38,8 @@ static int print_json(void *user, int position, int32_t token, double next_logpr
 
 // position, token, log-probability of the next token, likeliest next tokens
 static int print_row(void *user, int position, int32_t token, double next_logprob,
-                     const llm_token_logprob *top, int num_top) {
+                     const llm_token_logprob *top, int num_top)
+{
     (void)user;
     out_format("%d\t%d\t%.6f", position, token, next_logprob);
     for (int i = 0; i < num_top; i++) out_format("\t%d:%.6f", top[i].token, (double)top[i].logprob);
@@ -45,7 +47,8 @@ static int print_row(void *user, int position, int32_t token, double next_logpro
     return interrupted() || out_failed();
 }
 
-static int score_tokens(const score_options *options, const char *model, const int32_t *tokens, int count) {
+static int score_tokens(const score_options *options, const char *model, const int32_t *tokens, int count)
+{
     int code;
     llm_error err;
     llm_backend *backend = model_load(&options->model, model, NULL, &code);
@@ -63,7 +66,8 @@ static int score_tokens(const score_options *options, const char *model, const i
     return code;
 }
 
-int score_main(const subcommand *self, int argc, char **argv) {
+int score_main(const subcommand *self, int argc, char **argv)
+{
     const char *arguments[1];
     score_options options = {0};
     int32_t *tokens = NULL;

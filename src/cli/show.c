@@ -9,7 +9,8 @@ static const option show_table[] = {
     {0, "json", NULL, OPTION_FLAG, offsetof(show_options, json), "Print one JSON object.", NULL},
 };
 
-static void print_members(const char *json) {
+static void print_members(const char *json)
+{
     json_member member;
     for (const char *at = json; json_next(&at, &member);) {
         bool quoted = member.value_length >= 2 && member.value[0] == '"';
@@ -19,7 +20,8 @@ static void print_members(const char *json) {
     }
 }
 
-int show_main(const subcommand *self, int argc, char **argv) {
+int show_main(const subcommand *self, int argc, char **argv)
+{
     llm_error err;
     llm_model_spec spec;
     const char *arguments[1];

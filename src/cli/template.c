@@ -12,7 +12,8 @@ static const option template_table[] = {
      "JSON object with \"messages\" and what else the template reads; -: standard input.", NULL},
 };
 
-int template_main(const subcommand *self, int argc, char **argv) {
+int template_main(const subcommand *self, int argc, char **argv)
+{
     llm_error err;
     llm_model_spec spec;
     text json = {0};

@@ -1,5 +1,4 @@
-// llmlocal tokenize: all of standard input as tokens, special ones added as the model wants them before plain
-// text.
+// llmlocal tokenize: all of standard input as tokens, with the special ones that plain text gets.
 #include "cli/cli.h"
 #include <stddef.h>
 
@@ -11,13 +10,15 @@ static const option tokenize_table[] = {
     {0, "json", NULL, OPTION_FLAG, offsetof(tokenize_options, json), "Print one JSON array.", NULL},
 };
 
-static void print_tokens(const int32_t *tokens, int count, bool json) {
+static void print_tokens(const int32_t *tokens, int count, bool json)
+{
     if (json) out_string("[");
     for (int i = 0; i < count; i++) out_format("%s%d", !i ? "" : json ? "," : " ", tokens[i]);
     out_string(json ? "]\n" : "\n");
 }
 
-int tokenize_main(const subcommand *self, int argc, char **argv) {
+int tokenize_main(const subcommand *self, int argc, char **argv)
+{
     llm_error err;
     llm_model_spec spec;
     text input = {0};

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int tokens_of_file(const char *model, const char *path, int32_t **tokens, int *count) {
+int tokens_of_file(const char *model, const char *path, int32_t **tokens, int *count)
+{
     llm_error err;
     llm_model_spec spec;
     text content = {0};
@@ -29,7 +30,8 @@ int tokens_of_file(const char *model, const char *path, int32_t **tokens, int *c
     return code;
 }
 
-bool tokens_of_list(const char *list, int32_t **tokens, int *count) {
+bool tokens_of_list(const char *list, int32_t **tokens, int *count)
+{
     *tokens = NULL;
     for (*count = 0;; list++) {
         char *end;

@@ -1,5 +1,4 @@
-// The command as its users meet it: arguments, streams, exit codes. CTest says in LLMLOCAL_COMMAND where it
-// is.
+// The command as its users meet it: arguments, streams, exit codes. LLMLOCAL_COMMAND says where it is.
 #include "testing.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -19,8 +18,7 @@
 
 static llm_error err;
 
-// ---- Running it
-// ----------------------------------------------------------------------------------------------------
+// ---- Running it -------------------------------------------------------------------------------------------
 
 typedef struct outcome {
     int code; // of the exit; 128 + the signal that ended it
@@ -30,20 +28,23 @@ typedef struct outcome {
 static outcome result;    // of the latest run
 static bool nobody_reads; // the next run writes to a pipe that is closed at its other end
 
-static const char *command_path(void) {
+static const char *command_path(void)
+{
     const char *path = getenv("LLMLOCAL_COMMAND");
     if (!path || access(path, X_OK)) fail_msg("LLMLOCAL_COMMAND is no program: %s", path ? path : "not set");
     return path;
 }
 
-static int exit_code(pid_t child) {
+static int exit_code(pid_t child)
+{
     int status;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 // Reads both until both have ended.
-static void read_both(int out, int errors) {
+static void read_both(int out, int errors)
+{
     struct pollfd sources[] = {{.fd = out, .events = POLLIN}, {.fd = errors, .events = POLLIN}};
     char *texts[] = {result.out, result.errors};
     const size_t sizes[] = {sizeof result.out, sizeof result.errors};
@@ -66,7 +67,8 @@ static void read_both(int out, int errors) {
 }
 
 // Runs "llmlocal" with `words`, which a NULL ends, and gives it `input`.
-static void run_words(const char *input, const char *const *words) {
+static void run_words(const char *input, const char *const *words)
+{
     int in[2], out[2], errors[2];
     const char *path = command_path();
     assert_int_equal(pipe(in) | pipe(out) | pipe(errors), 0);
@@ -99,27 +101,29 @@ static void run_words(const char *input, const char *const *words) {
         if (!strstr(text, part)) fail_msg("\"%s\" is not in \"%s\"", part, text);                            \
     } while (0)
 
-static yyjson_doc *parse_output(void) {
+static yyjson_doc *parse_output(void)
+{
     yyjson_doc *doc;
     assert_code(0);
     assert_ok(json_read(result.out, strlen(result.out), "output", &doc, &err));
     return doc;
 }
 
-static yyjson_val *member(yyjson_doc *doc, const char *key) {
+static yyjson_val *member(yyjson_doc *doc, const char *key)
+{
     yyjson_val *value = yyjson_obj_get(yyjson_doc_get_root(doc), key);
     if (!value) fail_msg("no \"%s\" in %s", key, result.out);
     return value;
 }
 
-// ---- Usage
-// ---------------------------------------------------------------------------------------------------------
+// ---- Usage ------------------------------------------------------------------------------------------------
 
 static const char *const names[] = {"run",      "chat",  "convert",    "show",  "tokenize",
                                     "template", "score", "perplexity", "bench", "engines"};
 #define NUM_NAMES (sizeof names / sizeof *names)
 
-static void test_help(void **state) {
+static void test_help(void **state)
+{
     (void)state;
     run("", "--help");
     assert_code(0);
@@ -141,7 +145,8 @@ static void test_help(void **state) {
 }
 
 // Every option that a help text lists is in the manual page, written as mdoc writes it.
-static void test_the_manual_has_every_option(void **state) {
+static void test_the_manual_has_every_option(void **state)
+{
     (void)state;
     char *manual;
     size_t length;
@@ -162,7 +167,8 @@ static void test_the_manual_has_every_option(void **state) {
     free(manual);
 }
 
-static void test_wrong_usage_is_exit_code_2(void **state) {
+static void test_wrong_usage_is_exit_code_2(void **state)
+{
     (void)state;
     static const struct {
         const char *words[8];
@@ -210,7 +216,8 @@ static void test_wrong_usage_is_exit_code_2(void **state) {
     }
 }
 
-static void test_failures_are_exit_code_1(void **state) {
+static void test_failures_are_exit_code_1(void **state)
+{
     (void)state;
     static const struct {
         const char *words[8];
@@ -234,29 +241,32 @@ static void test_failures_are_exit_code_1(void **state) {
     }
 }
 
-// ---- Answers
-// -------------------------------------------------------------------------------------------------------
+// ---- Answers ----------------------------------------------------------------------------------------------
 
 // What the reference says about the first conversation, which is one user message.
-static yyjson_doc *read_expected(yyjson_val **first) {
+static yyjson_doc *read_expected(yyjson_val **first)
+{
     yyjson_doc *doc;
     assert_ok(json_read_file(MODEL "/expected.json", 1 << 24, &doc, &err));
     *first = yyjson_arr_get_first(yyjson_obj_get(yyjson_doc_get_root(doc), "cases"));
     return doc;
 }
 
-static const char *first_prompt(yyjson_val *expected) {
+static const char *first_prompt(yyjson_val *expected)
+{
     yyjson_val *message = yyjson_arr_get_first(yyjson_obj_get(expected, "messages"));
     return yyjson_get_str(yyjson_obj_get(message, "content"));
 }
 
-static void assert_same_ids(yyjson_val *a, yyjson_val *b) {
+static void assert_same_ids(yyjson_val *a, yyjson_val *b)
+{
     assert_int_equal(yyjson_arr_size(a), yyjson_arr_size(b));
     for (size_t i = 0; i < yyjson_arr_size(a); i++)
         assert_int_equal(yyjson_get_int(yyjson_arr_get(a, i)), yyjson_get_int(yyjson_arr_get(b, i)));
 }
 
-static void test_run_answers_as_the_reference_does(void **state) {
+static void test_run_answers_as_the_reference_does(void **state)
+{
     (void)state;
     yyjson_val *expected;
     yyjson_doc *doc = read_expected(&expected), *answer;
@@ -280,7 +290,8 @@ static void test_run_answers_as_the_reference_does(void **state) {
     json_free(doc);
 }
 
-static void test_run_takes_its_prompt_from_anywhere(void **state) {
+static void test_run_takes_its_prompt_from_anywhere(void **state)
+{
     (void)state;
     static char first[sizeof result.out];
     run("", "run", MODEL, "Say a word.", "-q", "--seed", "7", "--max-tokens", "10");
@@ -300,7 +311,8 @@ static void test_run_takes_its_prompt_from_anywhere(void **state) {
     assert_in(result.errors, "not valid UTF-8");
 }
 
-static void test_run_raw_and_its_settings(void **state) {
+static void test_run_raw_and_its_settings(void **state)
+{
     (void)state;
     yyjson_doc *doc;
     run("", "run", MODEL, "Once upon", "--raw", "--json", "--max-tokens", "4", "--ignore-end", "--logprobs",
@@ -321,7 +333,8 @@ static void test_run_raw_and_its_settings(void **state) {
     json_free(doc);
 }
 
-static void test_run_with_a_long_prompt_says_both_numbers(void **state) {
+static void test_run_with_a_long_prompt_says_both_numbers(void **state)
+{
     (void)state;
     static char words[5000];
     for (size_t i = 0; i + 1 < sizeof words; i++) words[i] = i % 3 == 2 ? ' ' : 'x';
@@ -330,7 +343,8 @@ static void test_run_with_a_long_prompt_says_both_numbers(void **state) {
     assert_in(result.errors, "256");
 }
 
-static void test_output_that_cannot_be_written(void **state) {
+static void test_output_that_cannot_be_written(void **state)
+{
     (void)state;
     char line[1000];
     const char *path = command_path();
@@ -345,10 +359,10 @@ static void test_output_that_cannot_be_written(void **state) {
     assert_string_equal(result.errors, ""); // there is nobody to tell
 }
 
-// ---- Tools on models
-// -----------------------------------------------------------------------------------------------
+// ---- Tools on models --------------------------------------------------------------------------------------
 
-static void test_template_and_tokenize_agree_with_the_reference(void **state) {
+static void test_template_and_tokenize_agree_with_the_reference(void **state)
+{
     (void)state;
     yyjson_val *expected;
     yyjson_doc *doc = read_expected(&expected), *tokens;
@@ -371,7 +385,8 @@ static void test_template_and_tokenize_agree_with_the_reference(void **state) {
     assert_in(result.errors, "JSON");
 }
 
-static void test_score_agrees_with_the_reference(void **state) {
+static void test_score_agrees_with_the_reference(void **state)
+{
     (void)state;
     yyjson_val *expected;
     yyjson_doc *doc = read_expected(&expected), *scores;
@@ -403,14 +418,16 @@ static void test_score_agrees_with_the_reference(void **state) {
     json_free(doc);
 }
 
-static double mean_of_scores(const char *path) {
+static double mean_of_scores(const char *path)
+{
     double sum = 0;
     int count = 0;
     run("", "score", MODEL, "--text-file", path, "--precision", "exact", "--json");
     yyjson_doc *scores = parse_output();
     size_t i, n;
     yyjson_val *position;
-    yyjson_arr_foreach(member(scores, "positions"), i, n, position) {
+    yyjson_arr_foreach(member(scores, "positions"), i, n, position)
+    {
         if (yyjson_is_null(yyjson_obj_get(position, "next_logprob"))) continue;
         sum -= yyjson_get_num(yyjson_obj_get(position, "next_logprob"));
         count++;
@@ -419,7 +436,8 @@ static double mean_of_scores(const char *path) {
     return sum / count;
 }
 
-static void test_perplexity_is_that_of_the_scores(void **state) {
+static void test_perplexity_is_that_of_the_scores(void **state)
+{
     (void)state;
     static const char text[] =
         "A small text, scored in one window and in several that overlap; they differ a little.";
@@ -441,7 +459,8 @@ static void test_perplexity_is_that_of_the_scores(void **state) {
     unlink(path);
 }
 
-static void test_bench_show_and_engines(void **state) {
+static void test_bench_show_and_engines(void **state)
+{
     (void)state;
     static const char *const keys[] = {"engine",        "isa",        "threads",       "weights_bytes",
                                        "load_ms",       "ttft_ms",    "prompt_tokens", "prefill_tps",
@@ -476,7 +495,8 @@ static void test_bench_show_and_engines(void **state) {
     assert_in(result.out, "cpu");
 }
 
-static void test_convert_and_presets(void **state) {
+static void test_convert_and_presets(void **state)
+{
     (void)state;
     char folder[] = "/tmp/llmlocal-test-XXXXXX", made[100], line[200];
     assert_non_null(mkdtemp(folder));
@@ -502,13 +522,13 @@ static void test_convert_and_presets(void **state) {
     assert_int_equal(system(line), 0);
 }
 
-// ---- Terminals and interruptions
-// -----------------------------------------------------------------------------------
+// ---- Terminals and interruptions --------------------------------------------------------------------------
 
 static int terminal; // the test's end of a pseudo-terminal
 
 // Sends `keys` and waits for `wanted` in what comes back.
-static void type(const char *keys, const char *wanted) {
+static void type(const char *keys, const char *wanted)
+{
     size_t length = 0;
     result.out[0] = 0;
     assert_int_equal(write(terminal, keys, strlen(keys)), strlen(keys));
@@ -522,7 +542,8 @@ static void type(const char *keys, const char *wanted) {
     }
 }
 
-static void test_chat_at_a_terminal(void **state) {
+static void test_chat_at_a_terminal(void **state)
+{
     (void)state;
     const char *path = command_path();
     setenv("TERM", "xterm", 1);
@@ -551,7 +572,8 @@ static void test_chat_at_a_terminal(void **state) {
     close(terminal);
 }
 
-static void test_interruptions_are_exit_code_130(void **state) {
+static void test_interruptions_are_exit_code_130(void **state)
+{
     (void)state;
     int in[2];
     const char *path = command_path();
@@ -572,7 +594,8 @@ static void test_interruptions_are_exit_code_130(void **state) {
     close(in[0]), close(in[1]);
 }
 
-int main(void) {
+int main(void)
+{
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help),
