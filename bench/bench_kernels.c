@@ -14,7 +14,7 @@
 #include <immintrin.h>
 #endif
 
-enum { REPEATS = 15, MAX_THREADS = 64 };
+enum { REPEATS = 30, MAX_THREADS = 64 };
 
 typedef struct bench_job {
     void (*work)(struct bench_job *job, int thread);
@@ -59,7 +59,8 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-// Seconds of the fastest run (other work on the machine can only slow one down) of job->work on all threads, this one included.
+// Seconds of the fastest run (other work on the machine can only slow one down) of job->work on all threads, this
+// one included.
 static double measure(bench_job *job)
 {
     pthread_t threads[MAX_THREADS];
@@ -83,12 +84,16 @@ static double measure(bench_job *job)
     return seconds[0];
 }
 
-static int part(int count, const bench_job *job, int thread) { return (int)((long)count * thread / job->num_threads); }
+static int part(int count, const bench_job *job, int thread)
+{
+    return (int)((long)count * thread / job->num_threads);
+}
 
 #if defined(__x86_64__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-static void read_memory(bench_job *job, int thread)
+static void
+read_memory(bench_job *job, int thread)
 {
     size_t bytes = packed_matrix_bytes(job->weights) / (size_t)job->num_threads / 64 * 64;
     const uint8_t *data = job->weights->data + bytes * (size_t)thread;
@@ -124,8 +129,7 @@ __attribute__((target("avx2"))) static void peak_dots_avx2(bench_job *job, int t
     for (int k = 0; k < PEAK_CHAINS / 2; k++) sums[k] = a;
     for (int i = 0; i < PEAK_LOOPS; i++) {
 #pragma GCC unroll 16
-        for (int k = 0; k < PEAK_CHAINS / 2; k++)
-            sums[k] = _mm256_add_epi16(sums[k], _mm256_maddubs_epi16(a, b));
+        for (int k = 0; k < PEAK_CHAINS / 2; k++) sums[k] = _mm256_add_epi16(sums[k], _mm256_maddubs_epi16(a, b));
         __asm__ volatile("" : "+x"(a));
     }
     for (int k = 0; k < PEAK_CHAINS / 2; k++) job->sink[thread * 8] += (uint64_t)_mm256_extract_epi32(sums[k], 0);
@@ -163,19 +167,35 @@ static void quantize(bench_job *job, int thread)
                               end - begin, job->quantized, begin);
 }
 
-// A matrix of random bytes in the packed form; scales are small normal numbers.
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t random_bits(void)
+{
+    random_state ^= random_state << 13, random_state ^= random_state >> 7, random_state ^= random_state << 17;
+    return random_state;
+}
+
+// Random bits as floats near 1/2: numbers with tiny exponents would slow the arithmetic down.
+static uint64_t random_floats(dtype type)
+{
+    if (type == DTYPE_F32) return (random_bits() & 0x807FFFFF807FFFFFu) | 0x3F0000003F000000u;
+    if (type == DTYPE_F16) return (random_bits() & 0x83FF83FF83FF83FFu) | 0x3800380038003800u;
+    return (random_bits() & 0x807F807F807F807Fu) | 0x3F003F003F003F00u;
+}
+
 static packed_matrix random_matrix(dtype type, int bits, int group_size, int cols, size_t bytes)
 {
     packed_matrix m;
-    weight_view view = {.type = type, .cols = cols, .bits = bits, .group_size = group_size, .scale_type = DTYPE_BF16};
+    weight_view view = {
+        .type = type, .cols = cols, .bits = bits, .group_size = group_size, .scale_type = DTYPE_BF16};
     double row_bytes = type == DTYPE_U32 ? cols * (bits + 32.0 / group_size) / 8 : cols * (double)dtype_size(type);
     view.rows = (int)((double)bytes / row_bytes) / 16 * 16;
     if (packed_matrix_create(&m, &view, view.rows, NULL) != LLM_OK) exit(1);
-    uint64_t state = 88172645463325252u;
+    size_t group_bytes = (size_t)(64 + group_size * bits * 2); // scales and biases are 64 bytes
     for (size_t i = 0; i < packed_matrix_bytes(&m); i += 8) {
-        state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-        uint64_t small = state & 0xBFFFBFFFBFFFBFFFu;
-        memcpy(m.data + i, &small, 8);
+        bool floats = type != DTYPE_U32 || i % m.tile_bytes % group_bytes < 64;
+        uint64_t value = floats ? random_floats(type == DTYPE_U32 ? DTYPE_BF16 : type) : random_bits();
+        memcpy(m.data + i, &value, 8);
     }
     return m;
 }
@@ -210,23 +230,28 @@ int main(int argc, char **argv)
     packed_matrix big = random_matrix(DTYPE_F32, 0, 0, cols, bytes);
     job.weights = &big;
     job.work = read_memory;
-    double read_rate = (double)packed_matrix_bytes(&big) / measure(&job), peak = peak_dot_rate(&job);
-    printf("read %.1f GB/s, int8 dots %.0f GMAC/s\n", read_rate * 1e-9, peak * 1e-9);
-    packed_matrix_free(&big);
+    measure(&job);
+    double peak = peak_dot_rate(&job);
+    printf("int8 dots %.0f GMAC/s\n", peak * 1e-9);
 
     static const int token_counts[] = {1, 2, 4, 8, 16, 64, 512};
     static const struct {
         dtype type;
         int bits, group_size;
-    } kinds[] = {{DTYPE_U32, 2, 64}, {DTYPE_U32, 3, 64},  {DTYPE_U32, 4, 32}, {DTYPE_U32, 4, 64},
-                 {DTYPE_U32, 4, 128}, {DTYPE_U32, 5, 64}, {DTYPE_U32, 6, 64}, {DTYPE_U32, 8, 64},
+    } kinds[] = {{DTYPE_U32, 2, 64},  {DTYPE_U32, 3, 64},  {DTYPE_U32, 4, 32}, {DTYPE_U32, 4, 64},
+                 {DTYPE_U32, 4, 128}, {DTYPE_U32, 5, 64},  {DTYPE_U32, 6, 64}, {DTYPE_U32, 8, 64},
                  {DTYPE_U32, 4, -64}, {DTYPE_U32, 8, -64}, // negative: float activations
-                 {DTYPE_BF16, 0, 0}, {DTYPE_F16, 0, 0}, {DTYPE_F32, 0, 0}};
-    printf("GB/s of weights (share of read rate) for 1, 2, 4 tokens; GMAC/s for more (share of peak, two dots each)\n");
+                 {DTYPE_BF16, 0, 0},  {DTYPE_F16, 0, 0},   {DTYPE_F32, 0, 0}};
+    printf("GB/s of weights (share of read rate) for 1, 2, 4 tokens; GMAC/s for more (share of peak, two dots "
+           "each)\n");
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         bool exact = kinds[k].group_size <= 0;
+        job.weights = &big;
+        job.work = read_memory;
+        double read_rate = (double)packed_matrix_bytes(&big) / measure(&job);
         int group_size = abs(kinds[k].group_size);
-        printf("%-4s %d bits g%-3d %s:", dtype_name(kinds[k].type), kinds[k].bits, group_size, exact ? "float" : "int  ");
+        printf("read %5.1f | %-4s %d bits g%-3d %s:", read_rate * 1e-9, dtype_name(kinds[k].type), kinds[k].bits,
+               group_size, exact ? "float" : "int  ");
         for (size_t n = 0; n < sizeof token_counts / sizeof *token_counts; n++) {
             job.num_tokens = token_counts[n];
             packed_matrix m = random_matrix(kinds[k].type, kinds[k].bits, group_size, cols, bytes);
@@ -260,6 +285,7 @@ int main(int argc, char **argv)
         }
         printf("\n");
     }
+    packed_matrix_free(&big);
     mem_free(x);
     return 0;
 }

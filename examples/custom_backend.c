@@ -1,5 +1,4 @@
-// A backend of one's own: three functions and a table. This one spells what it is told, with the patience of
-// its state.
+// A backend of one's own: three functions and a table. This one spells what it is told.
 #include <llmlocal.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,20 +8,22 @@ typedef struct speller {
 } speller;
 
 static llm_status speller_load(void *state, const llm_model_spec *spec, llm_progress_function progress,
-                               void *user, llm_error *err) {
+                               void *user, llm_error *err)
+{
     (void)err;
     ((speller *)state)->spelled = 0;
     return progress(user, spec->base, 1.0) ? LLM_CANCELLED : LLM_OK;
 }
 
-static void speller_unload(void *state) {
+static void speller_unload(void *state)
+{
     printf("[%d letters]\n", ((speller *)state)->spelled);
 }
 
-// Runs on a thread of the library's. Writing blocks while the reader is slow, and fails when the answer is to
-// stop.
+// Runs on a thread of the library's. Writing blocks while the reader is slow, and fails when it is to stop.
 static llm_status speller_generate(void *state, const llm_request *request, llm_stream_writer *writer,
-                                   llm_error *err) {
+                                   llm_error *err)
+{
     speller *s = state;
     if (!request->text) {
         *err = (llm_error){.code = LLM_UNSUPPORTED_FORMAT, .message = "a speller spells plain prompts only"};
@@ -45,14 +46,16 @@ static const llm_backend_methods speller_methods = {
     .generate = speller_generate,
 };
 
-static int print_chunk(void *user, const llm_chunk *chunk) {
+static int print_chunk(void *user, const llm_chunk *chunk)
+{
     (void)user;
     if (chunk->kind == LLM_CHUNK_TEXT) fwrite(chunk->text, 1, chunk->length, stdout);
     if (chunk->kind == LLM_CHUNK_INFO) printf(" (%s)\n", llm_finish_reason_name(chunk->finish_reason));
     return 0; // anything else would cancel
 }
 
-int main(void) {
+int main(void)
+{
     llm_error err;
     speller state;
     llm_model_spec spec;

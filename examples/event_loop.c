@@ -7,13 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-static int fail(const llm_error *err) {
+static int fail(const llm_error *err)
+{
     fprintf(stderr, "%s\n", err->message);
     return 1;
 }
 
 // Prints what has come, without waiting. Returns LLM_TIMEOUT while there will be more.
-static llm_status print_what_is_there(llm_stream *answer, llm_error *err) {
+static llm_status print_what_is_there(llm_stream *answer, llm_error *err)
+{
     llm_chunk chunk;
     llm_status status;
     while ((status = llm_stream_next(answer, 0, &chunk, err)) == LLM_OK) {
@@ -26,7 +28,8 @@ static llm_status print_what_is_there(llm_stream *answer, llm_error *err) {
     return status;
 }
 
-static llm_status run_loop(llm_stream *answer, llm_error *err) {
+static llm_status run_loop(llm_stream *answer, llm_error *err)
+{
     llm_status status = LLM_TIMEOUT;
     struct pollfd sources[] = {{.fd = llm_stream_fd(answer), .events = POLLIN},
                                {.fd = STDIN_FILENO, .events = POLLIN}};
@@ -44,7 +47,8 @@ static llm_status run_loop(llm_stream *answer, llm_error *err) {
     return status;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     llm_error err;
     llm_model_spec spec;
     if (argc != 3) return fprintf(stderr, "usage: event_loop MODEL PROMPT\n"), 2;

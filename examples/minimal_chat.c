@@ -2,12 +2,14 @@
 #include <llmlocal.h>
 #include <stdio.h>
 
-static int fail(const llm_error *err) {
+static int fail(const llm_error *err)
+{
     fprintf(stderr, "%s\n", err->message);
     return 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     llm_error err;
     llm_model_spec spec;
     llm_model_spec_init(&spec, argc > 1 ? argv[1] : "default");

@@ -154,6 +154,8 @@ typedef struct llm_generation_config {
 } llm_generation_config;
 
 LLM_API void llm_generation_config_init(llm_generation_config *config);
+// Whether every member is in its range, before there is a model to ask.
+LLM_API llm_status llm_generation_config_check(const llm_generation_config *config, llm_error *err);
 
 typedef struct llm_message {
     const char *role;          // "system", "user", "assistant", "tool"

@@ -21,7 +21,8 @@ static inline const char *path_in(const char *folder, const char *name)
 
 static inline const char *golden(const char *name) { return path_in(GOLDEN_DIR, name); }
 
-// cmocka set-up and tear-down: *state becomes a fresh folder; afterwards it and the folders in it are removed.
+// cmocka set-up and tear-down: *state becomes a fresh folder; afterwards it and the folders in it are
+// removed.
 static inline int make_folder(void **state)
 {
     char *folder = strdup("/tmp/llmlocal-test-XXXXXX");

@@ -1,5 +1,4 @@
-// The mock backend: echoes the last user text. Written against the public table only, as an application
-// would.
+// The mock backend: echoes the last user text. Written against the public table, as any other would be.
 #include "base/error.h"
 #include "base/mem.h"
 #include <string.h>
@@ -9,7 +8,8 @@ typedef struct mock {
 } mock;
 
 static llm_status mock_load(void *state, const llm_model_spec *spec, llm_progress_function progress,
-                            void *user, llm_error *err) {
+                            void *user, llm_error *err)
+{
     mock *m = state;
     for (int i = 0; i <= 4; i++)
         if (progress(user, "pretending to load", i / 4.0))
@@ -18,36 +18,42 @@ static llm_status mock_load(void *state, const llm_model_spec *spec, llm_progres
     return LLM_OK;
 }
 
-static void mock_unload(void *state) {
+static void mock_unload(void *state)
+{
     ((mock *)state)->transcript_words = 0;
 }
 
-static llm_status mock_reset(void *state, llm_error *err) {
+static llm_status mock_reset(void *state, llm_error *err)
+{
     (void)err;
     ((mock *)state)->transcript_words = 0;
     return LLM_OK;
 }
 
-static void mock_destroy(void *state) {
+static void mock_destroy(void *state)
+{
     mem_free(state);
 }
 
 // Length of the next word with the white space before it; 0 at the end.
-static size_t next_word(const char *text, size_t length) {
+static size_t next_word(const char *text, size_t length)
+{
     size_t i = 0;
     while (i < length && strchr(" \t\r\n", text[i])) i++;
     while (i < length && !strchr(" \t\r\n", text[i])) i++;
     return i;
 }
 
-static int count_words(const char *text) {
+static int count_words(const char *text)
+{
     int count = 0;
     size_t length = text ? strlen(text) : 0;
     for (size_t step; (step = next_word(text, length)); text += step, length -= step) count++;
     return count;
 }
 
-static const char *last_user_text(const llm_request *request) {
+static const char *last_user_text(const llm_request *request)
+{
     if (request->kind == LLM_REQUEST_TOKENS) return "tokens";
     if (request->kind != LLM_REQUEST_MESSAGES) return request->text;
     for (int i = request->num_messages - 1; i >= 0; i--)
@@ -56,14 +62,16 @@ static const char *last_user_text(const llm_request *request) {
     return "";
 }
 
-static int count_prompt_words(const llm_request *request) {
+static int count_prompt_words(const llm_request *request)
+{
     int count = count_words(request->text) + count_words(request->system_prompt) + request->num_tokens;
     for (int i = 0; i < request->num_messages; i++) count += count_words(request->messages[i].content);
     return count;
 }
 
 // Length of `text` before the first of the stop strings.
-static size_t length_before_stop(const char *text, const llm_generation_config *config) {
+static size_t length_before_stop(const char *text, const llm_generation_config *config)
+{
     size_t length = strlen(text);
     for (int i = 0; i < config->num_stop; i++) {
         const char *found = strstr(text, config->stop[i]);
@@ -74,7 +82,8 @@ static size_t length_before_stop(const char *text, const llm_generation_config *
 
 // Writes word by word; *words says how many were written.
 static llm_status write_answer(const char *text, size_t length, int max_words, llm_stream_writer *writer,
-                               int *words) {
+                               int *words)
+{
     llm_status status = LLM_OK;
     size_t step;
     for (*words = 0; *words < max_words && (step = next_word(text, length)); text += step, length -= step) {
@@ -85,7 +94,8 @@ static llm_status write_answer(const char *text, size_t length, int max_words, l
 }
 
 static llm_status write_info(mock *m, const llm_request *request, int words, bool cut,
-                             llm_stream_writer *writer, llm_error *err) {
+                             llm_stream_writer *writer, llm_error *err)
+{
     int32_t *tokens = mem_alloc_zero((size_t)words, sizeof *tokens);
     if (!tokens) return error_no_memory(err, "the tokens of the answer");
     for (int i = 0; i < words; i++) tokens[i] = i;
@@ -103,7 +113,8 @@ static llm_status write_info(mock *m, const llm_request *request, int words, boo
 }
 
 static llm_status mock_generate(void *state, const llm_request *request, llm_stream_writer *writer,
-                                llm_error *err) {
+                                llm_error *err)
+{
     mock *m = state;
     const char *last = last_user_text(request);
     size_t size = strlen(last) + sizeof "echo: ";
@@ -126,7 +137,8 @@ static llm_status mock_generate(void *state, const llm_request *request, llm_str
     return status;
 }
 
-llm_backend *llm_mock_backend_create(llm_error *err) {
+llm_backend *llm_mock_backend_create(llm_error *err)
+{
     static const llm_backend_methods methods = {
         .api_version = LLM_BACKEND_API,
         .name = "mock",

@@ -28,11 +28,9 @@ static llm_status append_extra(buf *json, const char *template_json, llm_error *
 {
     yyjson_doc *doc;
     if (!template_json) return LLM_OK;
-    if (json_read(template_json, strlen(template_json), "template_json", &doc, err) != LLM_OK ||
-        !yyjson_is_obj(yyjson_doc_get_root(doc))) {
-        json_free(doc);
-        return error_set(err, LLM_INVALID_ARGUMENT, "template_json must be a JSON object");
-    }
+    // The client layer has checked that it is an object; only memory can be missing.
+    llm_status status = json_read(template_json, strlen(template_json), "template_json", &doc, err);
+    if (status != LLM_OK) return status;
     size_t index, count;
     yyjson_val *key, *value;
     yyjson_obj_foreach(yyjson_doc_get_root(doc), index, count, key, value)
@@ -62,8 +60,8 @@ static llm_status render(const loaded_model *model, const llm_message *messages,
     llm_status status = append_extra(&json, template_json, err);
     buf_append_char(&json, '}');
     if (status == LLM_OK && json.failed) status = error_no_memory(err, "a prompt");
-    if (status == LLM_OK && json_read(json.data, json.length, "the messages", &doc, err) != LLM_OK)
-        status = error_set(err, LLM_INVALID_ARGUMENT, "a message's tool calls are not valid JSON");
+    // The client layer has checked the JSON in it.
+    if (status == LLM_OK) status = json_read(json.data, json.length, "the messages", &doc, err);
     if (status == LLM_OK) status = chat_template_render(model->chat, yyjson_doc_get_root(doc), NULL, text, err);
     json_free(doc);
     buf_free(&json);

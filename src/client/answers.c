@@ -8,10 +8,10 @@
 #include <signal.h>
 #include <string.h>
 
-// ---- The queue. All of this section holds the lock
-// -----------------------------------------------------------------
+// ---- The queue. All of this section holds the lock --------------------------------------------------------
 
-static void append_job(llm_backend *backend, job *j) {
+static void append_job(llm_backend *backend, job *j)
+{
     j->next = NULL;
     if (backend->first)
         backend->last->next = j;
@@ -21,29 +21,34 @@ static void append_job(llm_backend *backend, job *j) {
     pthread_cond_broadcast(&backend->changed);
 }
 
-static job *take_job(llm_backend *backend) {
+static job *take_job(llm_backend *backend)
+{
     job *j = backend->first;
     backend->first = j->next;
     return j;
 }
 
-static void set_owner(llm_backend *backend, backend_owner owner) {
+static void set_owner(llm_backend *backend, backend_owner owner)
+{
     backend->owner = owner;
     pthread_cond_broadcast(&backend->changed);
 }
 
-static void free_job(job *j) {
+static void free_job(job *j)
+{
     if (j->stream) stream_release(j->stream);
     arena_free(&j->memory);
     mem_free(j);
 }
 
-static bool is_free(const llm_backend *backend) {
+static bool is_free(const llm_backend *backend)
+{
     return backend->owner == OWNER_NOBODY && !backend->first;
 }
 
 // Cancels what runs, or what is about to. The lock is open while a slot may be called.
-static void cancel_current(llm_backend *backend) {
+static void cancel_current(llm_backend *backend)
+{
     llm_stream *stream = backend->running;
     if (backend->owner == OWNER_SCORE) atomic_store(&backend->stop_score, true);
     if (backend->owner == OWNER_NOBODY && backend->first) stream = backend->first->stream;
@@ -55,7 +60,8 @@ static void cancel_current(llm_backend *backend) {
     pthread_mutex_lock(&backend->lock);
 }
 
-void answers_stop(llm_backend *backend) {
+void answers_stop(llm_backend *backend)
+{
     while (backend->first) {
         job *j = take_job(backend);
         if (j->stream) {
@@ -72,22 +78,24 @@ void answers_stop(llm_backend *backend) {
     }
 }
 
-void llm_backend_cancel(llm_backend *backend) {
+void llm_backend_cancel(llm_backend *backend)
+{
     if (!backend) return;
     pthread_mutex_lock(&backend->lock);
     cancel_current(backend);
     pthread_mutex_unlock(&backend->lock);
 }
 
-// ---- The session: its prompt and its beginning. Called by whoever owns the model, without the lock
-// -----------------
+// ---- The session: its prompt and its beginning. Called by whoever owns the model, without the lock --------
 
-static bool same_prompt(const char *a, const char *b) {
+static bool same_prompt(const char *a, const char *b)
+{
     return a && b ? !strcmp(a, b) : a == b;
 }
 
 // `told_prompt` is the owner's, so it is read and written without the lock.
-static llm_status tell_prompt(llm_backend *backend, const char *text, llm_error *err) {
+static llm_status tell_prompt(llm_backend *backend, const char *text, llm_error *err)
+{
     if (!backend->methods->set_system_prompt || same_prompt(text, backend->told_prompt)) return LLM_OK;
     char *copy = text ? mem_copy_string(text) : NULL;
     if (text && !copy) return error_no_memory(err, "the system prompt");
@@ -101,12 +109,14 @@ static llm_status tell_prompt(llm_backend *backend, const char *text, llm_error 
     return backend_slot_status(backend, "set_system_prompt", status, err);
 }
 
-static llm_status begin_session(llm_backend *backend, llm_error *err) {
+static llm_status begin_session(llm_backend *backend, llm_error *err)
+{
     if (!backend->methods->reset) return LLM_OK;
     return backend_slot_status(backend, "reset", backend->methods->reset(backend->state, err), err);
 }
 
-llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err) {
+llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err)
+{
     if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
     if (text && !utf8_valid(text, strlen(text)))
         return error_set(err, LLM_INVALID_ARGUMENT, "the system prompt is not valid UTF-8");
@@ -134,7 +144,8 @@ llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text,
     return status;
 }
 
-char *llm_backend_system_prompt_copy(llm_backend *backend) {
+char *llm_backend_system_prompt_copy(llm_backend *backend)
+{
     if (!backend) return NULL;
     pthread_mutex_lock(&backend->lock);
     char *copy = backend->system_prompt ? mem_copy_string(backend->system_prompt) : NULL;
@@ -142,7 +153,8 @@ char *llm_backend_system_prompt_copy(llm_backend *backend) {
     return copy;
 }
 
-llm_status llm_backend_reset(llm_backend *backend, llm_error *err) {
+llm_status llm_backend_reset(llm_backend *backend, llm_error *err)
+{
     if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
     llm_status status = LLM_OK;
     llm_error unused;
@@ -162,15 +174,16 @@ llm_status llm_backend_reset(llm_backend *backend, llm_error *err) {
     return status;
 }
 
-// ---- The worker
-// ----------------------------------------------------------------------------------------------------
+// ---- The worker -------------------------------------------------------------------------------------------
 
-static void call_cancel_slot(void *user) {
+static void call_cancel_slot(void *user)
+{
     llm_backend *backend = user;
     if (backend->methods->cancel) backend->methods->cancel(backend->state);
 }
 
-static llm_status answer(llm_backend *backend, job *j, llm_error *err) {
+static llm_status answer(llm_backend *backend, job *j, llm_error *err)
+{
     llm_status status = LLM_OK;
     // A reset counts even when the request that came after it was cancelled.
     if (j->fresh) status = begin_session(backend, err);
@@ -183,11 +196,13 @@ static llm_status answer(llm_backend *backend, job *j, llm_error *err) {
     return status;
 }
 
-static bool can_run(const llm_backend *backend) {
+static bool can_run(const llm_backend *backend)
+{
     return backend->first && backend->first->stream && backend->owner == OWNER_NOBODY;
 }
 
-static void *worker_main(void *user) {
+static void *worker_main(void *user)
+{
     llm_backend *backend = user;
     pthread_mutex_lock(&backend->lock);
     for (;;) {
@@ -200,8 +215,7 @@ static void *worker_main(void *user) {
         pthread_mutex_unlock(&backend->lock);
         llm_status status = answer(backend, j, &err);
         pthread_mutex_lock(&backend->lock);
-        // Both at once for everyone else: who sees the end can ask anew, and who sees us idle has seen the
-        // end.
+        // Both at once for everyone else: who sees the end can ask anew, who sees us idle saw the end.
         stream_end(j->stream, status, &err);
         backend->running = NULL;
         set_owner(backend, OWNER_NOBODY);
@@ -212,7 +226,8 @@ static void *worker_main(void *user) {
 }
 
 // Signals are for the application's threads. Holds the lock.
-static llm_status start_worker(llm_backend *backend, llm_error *err) {
+static llm_status start_worker(llm_backend *backend, llm_error *err)
+{
     sigset_t all, before;
     if (backend->has_worker) return LLM_OK;
     sigfillset(&all);
@@ -222,15 +237,16 @@ static llm_status start_worker(llm_backend *backend, llm_error *err) {
     return backend->has_worker ? LLM_OK : error_no_memory(err, "a backend's thread");
 }
 
-void answers_join(llm_backend *backend) {
+void answers_join(llm_backend *backend)
+{
     if (backend->has_worker) pthread_join(backend->worker, NULL);
 }
 
-// ---- Requests
-// ------------------------------------------------------------------------------------------------------
+// ---- Requests ---------------------------------------------------------------------------------------------
 
 // Holds the lock.
-static llm_status enqueue(llm_backend *backend, job *j, llm_error *err) {
+static llm_status enqueue(llm_backend *backend, job *j, llm_error *err)
+{
     bool busy = backend->first || backend->owner == OWNER_ANSWER || backend->owner == OWNER_SCORE;
     if (backend->closing || backend->phase != PHASE_LOADED)
         return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded%s",
@@ -248,7 +264,8 @@ static llm_status enqueue(llm_backend *backend, job *j, llm_error *err) {
     return LLM_OK;
 }
 
-static llm_stream *submit(llm_backend *backend, const llm_request *request, llm_error *err) {
+static llm_stream *submit(llm_backend *backend, const llm_request *request, llm_error *err)
+{
     if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL"), NULL;
     job *j = mem_alloc_zero(1, sizeof *j);
     if (!j) return error_no_memory(err, "the request"), NULL;
@@ -267,31 +284,34 @@ static llm_stream *submit(llm_backend *backend, const llm_request *request, llm_
 }
 
 llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt,
-                                 const llm_generation_config *config, llm_error *err) {
+                                 const llm_generation_config *config, llm_error *err)
+{
     return submit(backend, &(llm_request){.kind = LLM_REQUEST_PROMPT, .text = prompt, .config = config}, err);
 }
 
 llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
-                                          const llm_generation_config *config, llm_error *err) {
+                                          const llm_generation_config *config, llm_error *err)
+{
     llm_request request = {
         .kind = LLM_REQUEST_MESSAGES, .messages = messages, .num_messages = num_messages, .config = config};
     return submit(backend, &request, err);
 }
 
 llm_stream *llm_backend_complete(llm_backend *backend, const char *text, const llm_generation_config *config,
-                                 llm_error *err) {
+                                 llm_error *err)
+{
     return submit(backend, &(llm_request){.kind = LLM_REQUEST_TEXT, .text = text, .config = config}, err);
 }
 
 llm_stream *llm_backend_complete_tokens(llm_backend *backend, const int32_t *tokens, int num_tokens,
-                                        const llm_generation_config *config, llm_error *err) {
+                                        const llm_generation_config *config, llm_error *err)
+{
     llm_request request = {
         .kind = LLM_REQUEST_TOKENS, .tokens = tokens, .num_tokens = num_tokens, .config = config};
     return submit(backend, &request, err);
 }
 
-// ---- Scoring
-// -------------------------------------------------------------------------------------------------------
+// ---- Scoring ----------------------------------------------------------------------------------------------
 
 typedef struct score_watch {
     llm_backend *backend;
@@ -300,14 +320,16 @@ typedef struct score_watch {
 } score_watch;
 
 static int on_score(void *user, int position, int32_t token, double next_logprob,
-                    const llm_token_logprob *top, int num_top) {
+                    const llm_token_logprob *top, int num_top)
+{
     score_watch *watch = user;
     return atomic_load(&watch->backend->stop_score) ||
            watch->on_position(watch->user, position, token, next_logprob, top, num_top);
 }
 
 // Waits until everything before it in the queue is done. Holds the lock.
-static llm_status take_turn(llm_backend *backend, llm_error *err) {
+static llm_status take_turn(llm_backend *backend, llm_error *err)
+{
     job turn = {0};
     if (backend->closing || backend->phase != PHASE_LOADED)
         return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded");
@@ -323,7 +345,8 @@ static llm_status take_turn(llm_backend *backend, llm_error *err) {
 }
 
 static llm_status check_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
-                              llm_score_function on_position, llm_error *err) {
+                              llm_score_function on_position, llm_error *err)
+{
     if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
     if (!tokens || num_tokens < 1 || num_top < 0 || !on_position)
         return error_set(err, LLM_INVALID_ARGUMENT,
@@ -335,7 +358,8 @@ static llm_status check_score(llm_backend *backend, const int32_t *tokens, int n
 }
 
 llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
-                             llm_score_function on_position, void *user, llm_error *err) {
+                             llm_score_function on_position, void *user, llm_error *err)
+{
     llm_status status = check_score(backend, tokens, num_tokens, num_top, on_position, err);
     if (status != LLM_OK) return status;
     score_watch watch = {backend, on_position, user};

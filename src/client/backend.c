@@ -8,10 +8,10 @@
 #include <malloc.h>
 #endif
 
-// ---- Life
-// ----------------------------------------------------------------------------------------------------------
+// ---- Life -------------------------------------------------------------------------------------------------
 
-static llm_status check_methods(const llm_backend_methods *methods, llm_error *err) {
+static llm_status check_methods(const llm_backend_methods *methods, llm_error *err)
+{
     if (!methods) return error_set(err, LLM_INVALID_ARGUMENT, "the table of methods is NULL");
     if (methods->api_version != LLM_BACKEND_API)
         return error_set(err, LLM_INVALID_ARGUMENT,
@@ -26,7 +26,8 @@ static llm_status check_methods(const llm_backend_methods *methods, llm_error *e
     return LLM_OK;
 }
 
-llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err) {
+llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err)
+{
     if (check_methods(methods, err) != LLM_OK) return NULL;
     llm_backend *backend = mem_alloc_zero(1, sizeof *backend);
     if (!backend) return error_no_memory(err, "a backend"), NULL;
@@ -39,7 +40,8 @@ llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state,
     return NULL;
 }
 
-void llm_backend_free(llm_backend *backend) {
+void llm_backend_free(llm_backend *backend)
+{
     if (!backend) return;
     pthread_mutex_lock(&backend->lock);
     backend->closing = true;
@@ -58,23 +60,25 @@ void llm_backend_free(llm_backend *backend) {
 }
 
 llm_status backend_slot_status(const llm_backend *backend, const char *slot, llm_status status,
-                               llm_error *err) {
+                               llm_error *err)
+{
     if (status == LLM_OK) return status;
     if (err->code != status || !err->message[0])
         error_set(err, status, "%s: %s: %s", backend->methods->name, slot, llm_status_name(status));
     return status;
 }
 
-// ---- Models come and go
-// --------------------------------------------------------------------------------------------
+// ---- Models come and go -----------------------------------------------------------------------------------
 
-static void set_phase(llm_backend *backend, backend_phase phase) {
+static void set_phase(llm_backend *backend, backend_phase phase)
+{
     backend->phase = phase;
     pthread_cond_broadcast(&backend->changed);
 }
 
 // Frees the model. Holds the lock; the phase is loading or unloading.
-static void drop_model(llm_backend *backend) {
+static void drop_model(llm_backend *backend)
+{
     answers_stop(backend);
     pthread_mutex_unlock(&backend->lock);
     backend->methods->unload(backend->state);
@@ -96,7 +100,8 @@ typedef struct load_watch {
     void *user;
 } load_watch;
 
-static int on_load_progress(void *user, const char *what, double fraction) {
+static int on_load_progress(void *user, const char *what, double fraction)
+{
     load_watch *watch = user;
     atomic_bool *stop = &watch->backend->stop_load;
     double clamped = fraction >= 0 ? fraction <= 1 ? fraction : 1 : 0; // NaN is 0
@@ -106,7 +111,8 @@ static int on_load_progress(void *user, const char *what, double fraction) {
 }
 
 // Loads with the phase already set; takes `spec` over. Holds the lock.
-static llm_status load_model(llm_backend *backend, llm_model_spec *spec, load_watch *watch, llm_error *err) {
+static llm_status load_model(llm_backend *backend, llm_model_spec *spec, load_watch *watch, llm_error *err)
+{
     llm_status status = LLM_CANCELLED;
     atomic_store(&backend->stop_load, false);
     set_phase(backend, PHASE_LOADING);
@@ -132,7 +138,8 @@ static llm_status load_model(llm_backend *backend, llm_model_spec *spec, load_wa
 }
 
 // Takes `spec` over. Holds the lock.
-static llm_status load_locked(llm_backend *backend, llm_model_spec *spec, load_watch *watch, llm_error *err) {
+static llm_status load_locked(llm_backend *backend, llm_model_spec *spec, load_watch *watch, llm_error *err)
+{
     llm_status status;
     while (backend->phase == PHASE_UNLOADING) pthread_cond_wait(&backend->changed, &backend->lock);
     if (backend->closing)
@@ -147,18 +154,21 @@ static llm_status load_locked(llm_backend *backend, llm_model_spec *spec, load_w
     return status;
 }
 
-static void enter(llm_backend *backend) {
+static void enter(llm_backend *backend)
+{
     pthread_mutex_lock(&backend->lock);
     backend->callers++;
 }
 
-static void leave(llm_backend *backend) {
+static void leave(llm_backend *backend)
+{
     if (!--backend->callers) pthread_cond_broadcast(&backend->changed);
     pthread_mutex_unlock(&backend->lock);
 }
 
 llm_status llm_backend_load(llm_backend *backend, const llm_model_spec *spec, llm_progress_function progress,
-                            void *user, llm_error *err) {
+                            void *user, llm_error *err)
+{
     llm_model_spec whole;
     if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
     llm_status status = spec_read(spec, &whole, err);
@@ -175,7 +185,8 @@ llm_status llm_backend_load(llm_backend *backend, const llm_model_spec *spec, ll
     return status;
 }
 
-void llm_backend_unload(llm_backend *backend) {
+void llm_backend_unload(llm_backend *backend)
+{
     if (!backend) return;
     enter(backend);
     while (backend->phase == PHASE_LOADING || backend->phase == PHASE_UNLOADING) {
@@ -190,10 +201,10 @@ void llm_backend_unload(llm_backend *backend) {
     leave(backend);
 }
 
-// ---- Asking
-// --------------------------------------------------------------------------------------------------------
+// ---- Asking -----------------------------------------------------------------------------------------------
 
-bool llm_backend_is_loaded(llm_backend *backend) {
+bool llm_backend_is_loaded(llm_backend *backend)
+{
     if (!backend) return false;
     pthread_mutex_lock(&backend->lock);
     bool loaded = backend->phase == PHASE_LOADED;
@@ -201,7 +212,8 @@ bool llm_backend_is_loaded(llm_backend *backend) {
     return loaded;
 }
 
-llm_model_spec *llm_backend_current_model_copy(llm_backend *backend) {
+llm_model_spec *llm_backend_current_model_copy(llm_backend *backend)
+{
     if (!backend) return NULL;
     pthread_mutex_lock(&backend->lock);
     llm_model_spec *copy = backend->phase == PHASE_LOADED ? llm_model_spec_copy(backend->model) : NULL;
@@ -209,7 +221,8 @@ llm_model_spec *llm_backend_current_model_copy(llm_backend *backend) {
     return copy;
 }
 
-llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err) {
+llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err)
+{
     if (!backend || !memory)
         return error_set(err, LLM_INVALID_ARGUMENT, "the %s is NULL", backend ? "memory" : "backend");
     *memory = (llm_memory){0};
@@ -225,7 +238,8 @@ llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_erro
     return backend_slot_status(backend, "memory", status, err);
 }
 
-llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info *info, llm_error *err) {
+llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info *info, llm_error *err)
+{
     if (!backend || !info)
         return error_set(err, LLM_INVALID_ARGUMENT, "the %s is NULL", backend ? "info" : "backend");
     *info = (llm_engine_info){0};

@@ -15,8 +15,7 @@ typedef enum backend_phase { PHASE_IDLE, PHASE_LOADING, PHASE_LOADED, PHASE_UNLO
 // Who uses the loaded model right now. A brief use is a slot that answers at once and makes nobody busy.
 typedef enum backend_owner { OWNER_NOBODY, OWNER_ANSWER, OWNER_SCORE, OWNER_BRIEF } backend_owner;
 
-// A place in the queue: a request that the worker runs, or, without a stream, a thread that waits for its
-// turn.
+// A place in the queue: a request that the worker runs, or, without a stream, a waiting thread.
 typedef struct job {
     struct job *next;
     llm_stream *stream;

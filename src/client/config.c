@@ -9,7 +9,8 @@
 
 enum { MAX_STOP = 256, MAX_LOGIT_BIAS = 1 << 20, MAX_TOOLS = 1024 };
 
-void llm_generation_config_init(llm_generation_config *config) {
+void llm_generation_config_init(llm_generation_config *config)
+{
     if (!config) return;
     *config = (llm_generation_config){.size = sizeof *config,
                                       .max_tokens = 1024,
@@ -19,8 +20,7 @@ void llm_generation_config_init(llm_generation_config *config) {
                                       .penalty_window = 64};
 }
 
-// ---- Ranges
-// ----------------------------------------------------------------------------------------------------
+// ---- Ranges -----------------------------------------------------------------------------------------------
 
 static const struct int_range {
     const char *name;
@@ -50,7 +50,8 @@ static const struct float_range {
     {"frequency_penalty", offsetof(llm_generation_config, frequency_penalty), -100, 100, false},
 };
 
-static llm_status check_ints(const llm_generation_config *config, llm_error *err) {
+static llm_status check_ints(const llm_generation_config *config, llm_error *err)
+{
     for (size_t i = 0; i < sizeof int_ranges / sizeof *int_ranges; i++) {
         const struct int_range *range = &int_ranges[i];
         int value;
@@ -62,7 +63,8 @@ static llm_status check_ints(const llm_generation_config *config, llm_error *err
     return LLM_OK;
 }
 
-static llm_status check_floats(const llm_generation_config *config, llm_error *err) {
+static llm_status check_floats(const llm_generation_config *config, llm_error *err)
+{
     for (size_t i = 0; i < sizeof float_ranges / sizeof *float_ranges; i++) {
         const struct float_range *range = &float_ranges[i];
         float value;
@@ -76,17 +78,18 @@ static llm_status check_floats(const llm_generation_config *config, llm_error *e
     return LLM_OK;
 }
 
-// ---- What the members point to: checked and copied in one pass
-// ---------------------------------------------------
+// ---- What the members point to: checked and copied in one pass --------------------------------------------
 
-static llm_status copy_string(arena *memory, const char *text, const char **copy, llm_error *err) {
+static llm_status copy_string(arena *memory, const char *text, const char **copy, llm_error *err)
+{
     *copy = NULL;
     if (text && !(*copy = arena_copy(memory, text, strlen(text))))
         return error_no_memory(err, "the settings");
     return LLM_OK;
 }
 
-static llm_status copy_stop(arena *memory, llm_generation_config *config, llm_error *err) {
+static llm_status copy_stop(arena *memory, llm_generation_config *config, llm_error *err)
+{
     if (!config->num_stop) return config->stop = NULL, LLM_OK;
     if (!config->stop)
         return error_set(err, LLM_INVALID_ARGUMENT, "config.stop is NULL, but num_stop is %d",
@@ -108,7 +111,8 @@ static llm_status copy_stop(arena *memory, llm_generation_config *config, llm_er
     return LLM_OK;
 }
 
-static llm_status copy_logit_bias(arena *memory, llm_generation_config *config, llm_error *err) {
+static llm_status copy_logit_bias(arena *memory, llm_generation_config *config, llm_error *err)
+{
     if (!config->num_logit_bias) return config->logit_bias = NULL, LLM_OK;
     if (!config->logit_bias)
         return error_set(err, LLM_INVALID_ARGUMENT, "config.logit_bias is NULL, but num_logit_bias is %d",
@@ -131,7 +135,8 @@ static llm_status copy_logit_bias(arena *memory, llm_generation_config *config, 
 }
 
 // `text` must be a JSON object, or NULL.
-static llm_status check_json_object(const char *text, const char *name, llm_error *err) {
+static llm_status check_json_object(const char *text, const char *name, llm_error *err)
+{
     if (!text) return LLM_OK;
     yyjson_doc *doc;
     llm_status status = json_read(text, strlen(text), name, &doc, err);
@@ -143,7 +148,8 @@ static llm_status check_json_object(const char *text, const char *name, llm_erro
     return status;
 }
 
-static llm_status copy_tool(arena *memory, const llm_tool *tool, int index, llm_tool *copy, llm_error *err) {
+static llm_status copy_tool(arena *memory, const llm_tool *tool, int index, llm_tool *copy, llm_error *err)
+{
     char name[64];
     if (!tool->name || !*tool->name)
         return error_set(err, LLM_INVALID_ARGUMENT, "config.tools[%d].name is missing", index);
@@ -155,7 +161,8 @@ static llm_status copy_tool(arena *memory, const llm_tool *tool, int index, llm_
     return status;
 }
 
-static llm_status copy_tools(arena *memory, llm_generation_config *config, llm_error *err) {
+static llm_status copy_tools(arena *memory, llm_generation_config *config, llm_error *err)
+{
     if (!config->num_tools) return config->tools = NULL, LLM_OK;
     if (!config->tools)
         return error_set(err, LLM_INVALID_ARGUMENT, "config.tools is NULL, but num_tools is %d",
@@ -171,7 +178,8 @@ static llm_status copy_tools(arena *memory, llm_generation_config *config, llm_e
 }
 
 llm_status config_copy(arena *memory, const llm_generation_config *config, const llm_generation_config **copy,
-                       llm_error *err) {
+                       llm_error *err)
+{
     *copy = NULL;
     llm_generation_config *whole = arena_alloc(memory, sizeof *whole);
     if (!whole) return error_no_memory(err, "the settings");
@@ -186,5 +194,16 @@ llm_status config_copy(arena *memory, const llm_generation_config *config, const
     if (status == LLM_OK) status = check_json_object(whole->template_json, "config.template_json", err);
     if (status == LLM_OK) status = copy_string(memory, whole->template_json, &whole->template_json, err);
     if (status == LLM_OK) *copy = whole;
+    return status;
+}
+
+llm_status llm_generation_config_check(const llm_generation_config *config, llm_error *err)
+{
+    arena memory;
+    const llm_generation_config *copy;
+    if (!config) return error_set(err, LLM_INVALID_ARGUMENT, "the settings are NULL");
+    arena_init(&memory);
+    llm_status status = config_copy(&memory, config, &copy, err);
+    arena_free(&memory);
     return status;
 }

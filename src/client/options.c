@@ -2,7 +2,8 @@
 #include "client/options.h"
 #include <string.h>
 
-llm_status options_read(void *options, size_t size, const void *from, const char *init, llm_error *err) {
+llm_status options_read(void *options, size_t size, const void *from, const char *init, llm_error *err)
+{
     size_t given;
     memcpy(&given, from, sizeof given);
     if (given <= sizeof given || given > 1 << 16)

@@ -9,14 +9,16 @@
 
 #ifdef __APPLE__
 #include <mach/mach.h>
-static uint64_t resident_now(void) {
+static uint64_t resident_now(void)
+{
     mach_task_basic_info_data_t info;
     mach_msg_type_number_t count = MACH_TASK_BASIC_INFO_COUNT;
     kern_return_t result = task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&info, &count);
     return result == KERN_SUCCESS ? info.resident_size : 0;
 }
 #else
-static uint64_t resident_now(void) {
+static uint64_t resident_now(void)
+{
     char text[128];
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
@@ -29,9 +31,9 @@ static uint64_t resident_now(void) {
 }
 #endif
 
-// VmHWM of /proc/self/status, which counts from the last reset of /proc/self/clear_refs; 0 if it is not
-// there.
-static uint64_t high_water_mark(void) {
+// VmHWM of /proc/self/status, which counts from the last write to /proc/self/clear_refs; 0 without it.
+static uint64_t high_water_mark(void)
+{
     char text[4096];
     int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
@@ -43,7 +45,8 @@ static uint64_t high_water_mark(void) {
     return line ? strtoull(line + 6, NULL, 10) * 1024 : 0;
 }
 
-void process_memory(uint64_t *resident, uint64_t *peak_resident) {
+void process_memory(uint64_t *resident, uint64_t *peak_resident)
+{
     struct rusage usage;
     *resident = resident_now();
     *peak_resident = high_water_mark();

@@ -8,13 +8,15 @@
 #if defined(__linux__) && !defined(READY_FD_PIPE)
 #include <sys/eventfd.h>
 
-bool ready_fd_open(ready_fd *fd) {
+bool ready_fd_open(ready_fd *fd)
+{
     fd->read = fd->write = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     fd->ready = false;
     return fd->read >= 0;
 }
 #else
-bool ready_fd_open(ready_fd *fd) {
+bool ready_fd_open(ready_fd *fd)
+{
     int ends[2];
     *fd = READY_FD_CLOSED;
     if (pipe(ends)) return false;
@@ -28,7 +30,8 @@ bool ready_fd_open(ready_fd *fd) {
 }
 #endif
 
-void ready_fd_set(ready_fd *fd, bool ready) {
+void ready_fd_set(ready_fd *fd, bool ready)
+{
     uint64_t one = 1; // an eventfd takes eight bytes; a pipe may as well
     if (fd->read < 0 || fd->ready == ready) return;
     fd->ready = ready;
@@ -37,7 +40,8 @@ void ready_fd_set(ready_fd *fd, bool ready) {
     while (done < 0 && errno == EINTR);
 }
 
-void ready_fd_close(ready_fd *fd) {
+void ready_fd_close(ready_fd *fd)
+{
     if (fd->read >= 0) close(fd->read);
     if (fd->write >= 0 && fd->write != fd->read) close(fd->write);
     *fd = READY_FD_CLOSED;

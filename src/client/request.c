@@ -8,7 +8,8 @@
 enum { MAX_MESSAGES = 1 << 20 };
 
 static llm_status copy_text(arena *memory, const char *name, const char *text, const char **copy,
-                            llm_error *err) {
+                            llm_error *err)
+{
     *copy = NULL;
     if (!text) return LLM_OK;
     size_t length = strlen(text);
@@ -18,15 +19,16 @@ static llm_status copy_text(arena *memory, const char *name, const char *text, c
 }
 
 static llm_status require_text(arena *memory, const char *name, const char *text, const char **copy,
-                               llm_error *err) {
+                               llm_error *err)
+{
     if (!text) return error_set(err, LLM_INVALID_ARGUMENT, "%s is NULL", name);
     return copy_text(memory, name, text, copy, err);
 }
 
-// ---- Messages
-// ----------------------------------------------------------------------------------------------------
+// ---- Messages ---------------------------------------------------------------------------------------------
 
-static llm_status check_tool_calls(const char *json, const char *name, llm_error *err) {
+static llm_status check_tool_calls(const char *json, const char *name, llm_error *err)
+{
     yyjson_doc *doc;
     llm_status status = json_read(json, strlen(json), name, &doc, err);
     if (status == LLM_LOAD_FAILED && err) err->code = LLM_INVALID_ARGUMENT;
@@ -37,7 +39,8 @@ static llm_status check_tool_calls(const char *json, const char *name, llm_error
     return status;
 }
 
-static llm_status check_message(const llm_message *message, int index, llm_error *err) {
+static llm_status check_message(const llm_message *message, int index, llm_error *err)
+{
     char name[64];
     if (!message->role || !*message->role)
         return error_set(err, LLM_INVALID_ARGUMENT, "messages[%d].role is missing", index);
@@ -48,7 +51,8 @@ static llm_status check_message(const llm_message *message, int index, llm_error
 }
 
 static llm_status copy_message(arena *memory, const llm_message *message, int index, llm_message *copy,
-                               llm_error *err) {
+                               llm_error *err)
+{
     const struct {
         const char *name, *text;
         const char **copy;
@@ -69,8 +73,8 @@ static llm_status copy_message(arena *memory, const llm_message *message, int in
     return status;
 }
 
-static llm_status copy_messages(arena *memory, const llm_request *request, llm_request *copy,
-                                llm_error *err) {
+static llm_status copy_messages(arena *memory, const llm_request *request, llm_request *copy, llm_error *err)
+{
     if (!request->messages || request->num_messages < 1 || request->num_messages > MAX_MESSAGES)
         return error_set(err, LLM_INVALID_ARGUMENT, "messages: %d of them at %s; there must be 1 to %d",
                          request->num_messages, request->messages ? "an array" : "NULL", MAX_MESSAGES);
@@ -84,7 +88,8 @@ static llm_status copy_messages(arena *memory, const llm_request *request, llm_r
     return status;
 }
 
-static llm_status copy_tokens(arena *memory, const llm_request *request, llm_request *copy, llm_error *err) {
+static llm_status copy_tokens(arena *memory, const llm_request *request, llm_request *copy, llm_error *err)
+{
     if (!request->tokens || request->num_tokens < 1)
         return error_set(err, LLM_INVALID_ARGUMENT, "tokens: %d of them at %s; there must be at least one",
                          request->num_tokens, request->tokens ? "an array" : "NULL");
@@ -101,7 +106,8 @@ static llm_status copy_tokens(arena *memory, const llm_request *request, llm_req
     return LLM_OK;
 }
 
-llm_status request_copy(arena *memory, const llm_request *request, llm_request *copy, llm_error *err) {
+llm_status request_copy(arena *memory, const llm_request *request, llm_request *copy, llm_error *err)
+{
     *copy = (llm_request){.kind = request->kind};
     llm_status status = config_copy(memory, request->config, &copy->config, err);
     if (status != LLM_OK) return status;

@@ -28,35 +28,41 @@ static const struct spec_string {
 static const char *const adapter_kinds[] = {"none", "directory", "hub", "github"};
 #define NUM_ADAPTER_KINDS (sizeof adapter_kinds / sizeof *adapter_kinds)
 
-static const char **string_at(llm_model_spec *spec, size_t i) {
+static const char **string_at(llm_model_spec *spec, size_t i)
+{
     return (const char **)(void *)((char *)spec + strings[i].offset);
 }
 
-// ---- Reading
-// ---------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
-void llm_model_spec_init(llm_model_spec *spec, const char *name) {
+void llm_model_spec_init(llm_model_spec *spec, const char *name)
+{
     if (spec) *spec = (llm_model_spec){.size = sizeof *spec, .base = name};
 }
 
-llm_status spec_read(const llm_model_spec *spec, llm_model_spec *whole, llm_error *err) {
+llm_status spec_read(const llm_model_spec *spec, llm_model_spec *whole, llm_error *err)
+{
     llm_model_spec_init(whole, NULL);
     if (!spec) return error_set(err, LLM_INVALID_ARGUMENT, "the model spec is NULL");
     return options_read(whole, sizeof *whole, spec, "llm_model_spec_init", err);
 }
 
-const char *spec_id(const llm_model_spec *spec) {
+const char *spec_id(const llm_model_spec *spec)
+{
     return spec->id ? spec->id : spec->base;
 }
-const char *spec_revision(const llm_model_spec *spec) {
+const char *spec_revision(const llm_model_spec *spec)
+{
     return spec->revision ? spec->revision : "main";
 }
 
-static bool is_empty(const char *text) {
+static bool is_empty(const char *text)
+{
     return !text || !*text;
 }
 
-static llm_status check_adapter(const llm_adapter *adapter, llm_error *err) {
+static llm_status check_adapter(const llm_adapter *adapter, llm_error *err)
+{
     if ((size_t)adapter->kind >= NUM_ADAPTER_KINDS)
         return error_set(err, LLM_INVALID_ARGUMENT, "spec.adapter.kind is %d, which is no kind of adapter",
                          (int)adapter->kind);
@@ -69,7 +75,8 @@ static llm_status check_adapter(const llm_adapter *adapter, llm_error *err) {
     return LLM_OK;
 }
 
-llm_status spec_check(const llm_model_spec *spec, llm_error *err) {
+llm_status spec_check(const llm_model_spec *spec, llm_error *err)
+{
     if (is_empty(spec->base))
         return error_set(err, LLM_INVALID_ARGUMENT,
                          "spec.base is missing: a directory, a preset or a hub id");
@@ -79,23 +86,24 @@ llm_status spec_check(const llm_model_spec *spec, llm_error *err) {
     return check_adapter(&spec->adapter, err);
 }
 
-// ---- Values
-// ----------------------------------------------------------------------------------------------------
+// ---- Values -----------------------------------------------------------------------------------------------
 
-// What two specs are compared by: NULL replaced by what it stands for, and no strings of an adapter that is
-// none.
-static void normalise(const llm_model_spec *spec, llm_model_spec *plain) {
+// What two specs are compared by: NULL replaced by what it stands for; an absent adapter has no strings.
+static void normalise(const llm_model_spec *spec, llm_model_spec *plain)
+{
     if (spec_read(spec, plain, NULL) != LLM_OK) return;
     plain->id = spec_id(plain);
     plain->revision = spec_revision(plain);
     if (plain->adapter.kind == LLM_ADAPTER_NONE) plain->adapter = (llm_adapter){0};
 }
 
-static bool same_text(const char *a, const char *b) {
+static bool same_text(const char *a, const char *b)
+{
     return a && b ? !strcmp(a, b) : a == b;
 }
 
-bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b) {
+bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b)
+{
     if (!a || !b) return a == b;
     llm_model_spec x, y;
     normalise(a, &x);
@@ -106,12 +114,14 @@ bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b) {
            x.estimated_memory == y.estimated_memory;
 }
 
-static uint64_t mix(uint64_t hash, uint64_t value) {
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
     hash = (hash ^ value) * 0x9E3779B97F4A7C15u;
     return hash ^ hash >> 32;
 }
 
-uint64_t llm_model_spec_hash(const llm_model_spec *spec) {
+uint64_t llm_model_spec_hash(const llm_model_spec *spec)
+{
     if (!spec) return 0;
     llm_model_spec plain;
     normalise(spec, &plain);
@@ -124,7 +134,8 @@ uint64_t llm_model_spec_hash(const llm_model_spec *spec) {
     return hash;
 }
 
-llm_model_spec *llm_model_spec_copy(const llm_model_spec *spec) {
+llm_model_spec *llm_model_spec_copy(const llm_model_spec *spec)
+{
     llm_model_spec whole;
     if (spec_read(spec, &whole, NULL) != LLM_OK) return NULL;
     size_t total = sizeof whole;
@@ -144,7 +155,8 @@ llm_model_spec *llm_model_spec_copy(const llm_model_spec *spec) {
     return copy;
 }
 
-llm_size_tier llm_model_spec_tier(const llm_model_spec *spec) {
+llm_size_tier llm_model_spec_tier(const llm_model_spec *spec)
+{
     static const uint64_t gib = 1 << 30;
     llm_model_spec whole;
     if (spec_read(spec, &whole, NULL) != LLM_OK || !whole.estimated_memory) return LLM_TIER_UNKNOWN;
@@ -155,16 +167,17 @@ llm_size_tier llm_model_spec_tier(const llm_model_spec *spec) {
     return LLM_TIER_EXTRA_LARGE;
 }
 
-// ---- JSON: {"id", "base", "revision", "adapter": {"kind", "source", …}, …}; what is not set is left out
-// ----------
+// ---- JSON: {"id", "base", "revision", "adapter": {"kind", "source", …}, …}; what is not set is left out ---
 
-static void append_key(buf *b, const char *key) {
+static void append_key(buf *b, const char *key)
+{
     if (b->data[b->length - 1] != '{') buf_append_char(b, ',');
     buf_append_json_string(b, key, strlen(key));
     buf_append_char(b, ':');
 }
 
-static void append_strings(buf *b, llm_model_spec *spec, bool of_adapter) {
+static void append_strings(buf *b, llm_model_spec *spec, bool of_adapter)
+{
     for (size_t i = 0; i < NUM_STRINGS && !b->failed; i++) {
         const char *text = *string_at(spec, i);
         if (!text || strings[i].of_adapter != of_adapter) continue;
@@ -173,7 +186,8 @@ static void append_strings(buf *b, llm_model_spec *spec, bool of_adapter) {
     }
 }
 
-char *llm_model_spec_json_copy(const llm_model_spec *spec) {
+char *llm_model_spec_json_copy(const llm_model_spec *spec)
+{
     llm_model_spec whole;
     if (spec_read(spec, &whole, NULL) != LLM_OK || (size_t)whole.adapter.kind >= NUM_ADAPTER_KINDS)
         return NULL;
@@ -198,7 +212,8 @@ char *llm_model_spec_json_copy(const llm_model_spec *spec) {
     return buf_take(&b);
 }
 
-static llm_status read_strings(yyjson_val *object, bool of_adapter, llm_model_spec *spec, llm_error *err) {
+static llm_status read_strings(yyjson_val *object, bool of_adapter, llm_model_spec *spec, llm_error *err)
+{
     for (size_t i = 0; i < NUM_STRINGS; i++) {
         if (strings[i].of_adapter != of_adapter) continue;
         const char **text = string_at(spec, i);
@@ -210,7 +225,8 @@ static llm_status read_strings(yyjson_val *object, bool of_adapter, llm_model_sp
     return LLM_OK;
 }
 
-static llm_status read_adapter(yyjson_val *object, llm_model_spec *spec, llm_error *err) {
+static llm_status read_adapter(yyjson_val *object, llm_model_spec *spec, llm_error *err)
+{
     const char *kind;
     llm_status status = json_get_string(object, "kind", "none", &kind, err);
     if (status != LLM_OK) return status;
@@ -222,7 +238,8 @@ static llm_status read_adapter(yyjson_val *object, llm_model_spec *spec, llm_err
     return read_strings(object, true, spec, err);
 }
 
-static llm_status read_numbers(yyjson_val *object, llm_model_spec *spec, llm_error *err) {
+static llm_status read_numbers(yyjson_val *object, llm_model_spec *spec, llm_error *err)
+{
     int64_t context_length, memory;
     llm_status status = json_get_int(object, "context_length", 0, &context_length, err);
     if (status == LLM_OK) status = json_get_int(object, "estimated_memory", 0, &memory, err);
@@ -238,7 +255,8 @@ static llm_status read_numbers(yyjson_val *object, llm_model_spec *spec, llm_err
     return LLM_OK;
 }
 
-static llm_status read_object(yyjson_val *object, llm_model_spec *spec, llm_error *err) {
+static llm_status read_object(yyjson_val *object, llm_model_spec *spec, llm_error *err)
+{
     yyjson_val *adapter;
     if (!yyjson_is_obj(object))
         return error_set(err, LLM_INVALID_ARGUMENT, "a model spec must be a JSON object");
@@ -249,7 +267,8 @@ static llm_status read_object(yyjson_val *object, llm_model_spec *spec, llm_erro
     return status == LLM_OK ? spec_check(spec, err) : status;
 }
 
-llm_model_spec *llm_model_spec_from_json_copy(const char *json, llm_error *err) {
+llm_model_spec *llm_model_spec_from_json_copy(const char *json, llm_error *err)
+{
     yyjson_doc *doc = NULL;
     llm_model_spec spec, *copy = NULL;
     llm_model_spec_init(&spec, NULL);

@@ -51,10 +51,10 @@ struct llm_stream {
     llm_error end; // code LLM_OK: LLM_END
 };
 
-// ---- Life
-// --------------------------------------------------------------------------------------------------------
+// ---- Life -------------------------------------------------------------------------------------------------
 
-llm_stream *stream_create(size_t queue_bytes, llm_error *err) {
+llm_stream *stream_create(size_t queue_bytes, llm_error *err)
+{
     llm_stream *stream = mem_alloc_zero(1, sizeof *stream);
     if (!stream) return error_no_memory(err, "a stream"), NULL;
     stream->writer.stream = stream;
@@ -70,11 +70,13 @@ llm_stream *stream_create(size_t queue_bytes, llm_error *err) {
     return NULL;
 }
 
-llm_stream_writer *stream_writer(llm_stream *stream) {
+llm_stream_writer *stream_writer(llm_stream *stream)
+{
     return &stream->writer;
 }
 
-static void free_nodes(node *n) {
+static void free_nodes(node *n)
+{
     while (n) {
         node *next = n->next;
         mem_free(n);
@@ -82,11 +84,13 @@ static void free_nodes(node *n) {
     }
 }
 
-void stream_retain(llm_stream *stream) {
+void stream_retain(llm_stream *stream)
+{
     atomic_fetch_add(&stream->owners, 1);
 }
 
-void stream_release(llm_stream *stream) {
+void stream_release(llm_stream *stream)
+{
     if (atomic_fetch_sub(&stream->owners, 1) != 1) return;
     free_nodes(stream->first);
     mem_free(stream->current);
@@ -99,10 +103,10 @@ void stream_release(llm_stream *stream) {
     mem_free(stream);
 }
 
-// ---- Running, cancelling, ending
-// -----------------------------------------------------------------------------------
+// ---- Running, cancelling, ending --------------------------------------------------------------------------
 
-bool stream_start(llm_stream *stream, stream_cancel_hook hook, void *user) {
+bool stream_start(llm_stream *stream, stream_cancel_hook hook, void *user)
+{
     pthread_mutex_lock(&stream->cancel_lock);
     bool go = !atomic_load(&stream->cancelled);
     if (go) {
@@ -114,13 +118,15 @@ bool stream_start(llm_stream *stream, stream_cancel_hook hook, void *user) {
     return go;
 }
 
-void stream_detach(llm_stream *stream) {
+void stream_detach(llm_stream *stream)
+{
     pthread_mutex_lock(&stream->cancel_lock);
     stream->hook = NULL;
     pthread_mutex_unlock(&stream->cancel_lock);
 }
 
-void llm_stream_cancel(llm_stream *stream) {
+void llm_stream_cancel(llm_stream *stream)
+{
     if (!stream) return;
     pthread_mutex_lock(&stream->cancel_lock);
     bool first = !atomic_exchange(&stream->cancelled, true);
@@ -137,7 +143,8 @@ void llm_stream_cancel(llm_stream *stream) {
 }
 
 // What the reader is told in the end. Holds the lock.
-static void decide_end(llm_stream *stream, llm_status status, const llm_error *err) {
+static void decide_end(llm_stream *stream, llm_status status, const llm_error *err)
+{
     llm_error *end = &stream->end;
     if (stream->failure.code != LLM_OK) {
         *end = stream->failure;
@@ -152,7 +159,8 @@ static void decide_end(llm_stream *stream, llm_status status, const llm_error *e
 }
 
 // Every answer that was not an error has an info chunk, whatever the backend wrote. Holds the lock.
-static void complete_info(llm_stream *stream) {
+static void complete_info(llm_stream *stream)
+{
     stream->has_info = stream->end.code == LLM_OK || stream->end.code == LLM_CANCELLED;
     stream->info.kind = LLM_CHUNK_INFO;
     if (stream->end.code == LLM_CANCELLED) stream->info.finish_reason = LLM_FINISH_CANCELLED;
@@ -160,7 +168,8 @@ static void complete_info(llm_stream *stream) {
         stream->info.stats.first_token_seconds = stream->first_token_seconds;
 }
 
-void stream_end(llm_stream *stream, llm_status status, const llm_error *err) {
+void stream_end(llm_stream *stream, llm_status status, const llm_error *err)
+{
     pthread_mutex_lock(&stream->lock);
     if (!stream->ended) {
         stream->ended = true;
@@ -172,21 +181,23 @@ void stream_end(llm_stream *stream, llm_status status, const llm_error *err) {
     pthread_mutex_unlock(&stream->lock);
 }
 
-// ---- Writing
-// -------------------------------------------------------------------------------------------------------
+// ---- Writing ----------------------------------------------------------------------------------------------
 
-bool llm_writer_cancelled(llm_stream_writer *writer) {
+bool llm_writer_cancelled(llm_stream_writer *writer)
+{
     return atomic_load(&writer->stream->cancelled);
 }
 
 // Puts a failure into the stream; the backend is to stop with it. Holds the lock.
-static llm_status fail_writing(llm_stream *stream, llm_status code, const char *why) {
+static llm_status fail_writing(llm_stream *stream, llm_status code, const char *why)
+{
     if (stream->failure.code == LLM_OK) error_set(&stream->failure, code, "%s", why);
     return stream->failure.code;
 }
 
 // Waits until there is room. Holds the lock.
-static llm_status wait_for_room(llm_stream *stream) {
+static llm_status wait_for_room(llm_stream *stream)
+{
     for (;;) {
         if (stream->failure.code != LLM_OK) return stream->failure.code;
         if (stream->has_info)
@@ -197,7 +208,8 @@ static llm_status wait_for_room(llm_stream *stream) {
     }
 }
 
-static node *create_node(const llm_chunk *chunk, size_t capacity) {
+static node *create_node(const llm_chunk *chunk, size_t capacity)
+{
     size_t bytes;
     node *n = mem_add(sizeof *n, capacity, &bytes) ? mem_alloc(bytes) : NULL;
     if (!n) return NULL;
@@ -205,7 +217,8 @@ static node *create_node(const llm_chunk *chunk, size_t capacity) {
     return n;
 }
 
-static void append_node(llm_stream *stream, node *n) {
+static void append_node(llm_stream *stream, node *n)
+{
     if (stream->first)
         stream->last->next = n;
     else
@@ -217,7 +230,8 @@ static void append_node(llm_stream *stream, node *n) {
 }
 
 // Adds to the newest node, if that is of the same kind and has room. Holds the lock.
-static bool merge_text(llm_stream *stream, llm_chunk_kind kind, const char *text, size_t length) {
+static bool merge_text(llm_stream *stream, llm_chunk_kind kind, const char *text, size_t length)
+{
     node *last = stream->first ? stream->last : NULL;
     if (!last || last->chunk.kind != kind || last->capacity - last->chunk.length <= length) return false;
     memcpy(last->data + last->chunk.length, text, length);
@@ -226,7 +240,8 @@ static bool merge_text(llm_stream *stream, llm_chunk_kind kind, const char *text
     return true;
 }
 
-static llm_status write_text(llm_stream *stream, llm_chunk_kind kind, const char *text, size_t length) {
+static llm_status write_text(llm_stream *stream, llm_chunk_kind kind, const char *text, size_t length)
+{
     if (!length) return LLM_OK;
     if (!utf8_valid(text, length))
         return fail_writing(stream, LLM_INTERNAL_ERROR, "the backend wrote text that is not valid UTF-8");
@@ -243,7 +258,8 @@ static llm_status write_text(llm_stream *stream, llm_chunk_kind kind, const char
 }
 
 // Copies a string to *end and moves *end behind it.
-static const char *place_string(char **end, const char *text) {
+static const char *place_string(char **end, const char *text)
+{
     if (!text) return NULL;
     size_t bytes = strlen(text) + 1;
     char *place = memcpy(*end, text, bytes);
@@ -251,7 +267,8 @@ static const char *place_string(char **end, const char *text) {
     return place;
 }
 
-static llm_status write_tool_call(llm_stream *stream, const llm_chunk *chunk) {
+static llm_status write_tool_call(llm_stream *stream, const llm_chunk *chunk)
+{
     const char *texts[] = {chunk->text, chunk->tool_call_id, chunk->tool_name, chunk->tool_error};
     size_t bytes = 0;
     for (int i = 0; i < 4; i++) bytes += texts[i] ? strlen(texts[i]) + 1 : 0;
@@ -267,7 +284,8 @@ static llm_status write_tool_call(llm_stream *stream, const llm_chunk *chunk) {
     return LLM_OK;
 }
 
-static llm_status write_logprobs(llm_stream *stream, const llm_chunk *chunk) {
+static llm_status write_logprobs(llm_stream *stream, const llm_chunk *chunk)
+{
     size_t count = chunk->num_logprobs > 0 ? (size_t)chunk->num_logprobs : 0;
     if (!count) return LLM_OK;
     node *n = create_node(chunk, count * sizeof *chunk->logprobs);
@@ -281,7 +299,8 @@ static llm_status write_logprobs(llm_stream *stream, const llm_chunk *chunk) {
 }
 
 // Kept until the end; taken even when the answer was cancelled, since it says how far it came.
-static llm_status write_info(llm_stream *stream, const llm_chunk *chunk) {
+static llm_status write_info(llm_stream *stream, const llm_chunk *chunk)
+{
     size_t count = chunk->tokens && chunk->num_tokens > 0 ? (size_t)chunk->num_tokens : 0;
     if (stream->has_info)
         return fail_writing(stream, LLM_INTERNAL_ERROR, "the backend wrote on after the info chunk");
@@ -296,7 +315,8 @@ static llm_status write_info(llm_stream *stream, const llm_chunk *chunk) {
     return LLM_OK;
 }
 
-static llm_status write_chunk(llm_stream *stream, const llm_chunk *chunk) {
+static llm_status write_chunk(llm_stream *stream, const llm_chunk *chunk)
+{
     switch (chunk->kind) {
     case LLM_CHUNK_TEXT:
     case LLM_CHUNK_REASONING:
@@ -308,7 +328,8 @@ static llm_status write_chunk(llm_stream *stream, const llm_chunk *chunk) {
     return fail_writing(stream, LLM_INTERNAL_ERROR, "the backend wrote a chunk of no known kind");
 }
 
-llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk) {
+llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk)
+{
     llm_stream *stream = writer->stream;
     pthread_mutex_lock(&stream->lock);
     if (stream->first_token_seconds <= 0 && chunk->kind != LLM_CHUNK_INFO)
@@ -319,15 +340,16 @@ llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk) {
     return status;
 }
 
-llm_status llm_writer_text(llm_stream_writer *writer, const char *text, size_t length) {
+llm_status llm_writer_text(llm_stream_writer *writer, const char *text, size_t length)
+{
     return llm_writer_chunk(writer, &(llm_chunk){.kind = LLM_CHUNK_TEXT, .text = text, .length = length});
 }
 
-// ---- Reading
-// -------------------------------------------------------------------------------------------------------
+// ---- Reading ----------------------------------------------------------------------------------------------
 
 // False when the time is over. Holds the lock.
-static bool wait_for_chunk(llm_stream *stream, int timeout_ms) {
+static bool wait_for_chunk(llm_stream *stream, int timeout_ms)
+{
     int64_t deadline = timeout_ms > 0 ? wait_now_ns() + (int64_t)timeout_ms * 1000000 : 0;
     while (!stream->first && !stream->ended) {
         if (timeout_ms < 0)
@@ -341,7 +363,8 @@ static bool wait_for_chunk(llm_stream *stream, int timeout_ms) {
 }
 
 // Lends the oldest chunk to the reader. Holds the lock.
-static void take_chunk(llm_stream *stream, llm_chunk *chunk) {
+static void take_chunk(llm_stream *stream, llm_chunk *chunk)
+{
     node *n = stream->first;
     stream->first = n->next;
     n->next = NULL;
@@ -352,7 +375,8 @@ static void take_chunk(llm_stream *stream, llm_chunk *chunk) {
     if (chunk) *chunk = n->chunk;
 }
 
-static llm_status next_locked(llm_stream *stream, int timeout_ms, llm_chunk *chunk, llm_error *err) {
+static llm_status next_locked(llm_stream *stream, int timeout_ms, llm_chunk *chunk, llm_error *err)
+{
     mem_free(stream->current);
     stream->current = NULL;
     if (!wait_for_chunk(stream, timeout_ms))
@@ -368,7 +392,8 @@ static llm_status next_locked(llm_stream *stream, int timeout_ms, llm_chunk *chu
     return stream->end.code;
 }
 
-llm_status llm_stream_next(llm_stream *stream, int timeout_ms, llm_chunk *chunk, llm_error *err) {
+llm_status llm_stream_next(llm_stream *stream, int timeout_ms, llm_chunk *chunk, llm_error *err)
+{
     if (!stream) return error_set(err, LLM_INVALID_ARGUMENT, "the stream is NULL");
     pthread_mutex_lock(&stream->lock);
     llm_status status = next_locked(stream, timeout_ms, chunk, err);
@@ -376,7 +401,8 @@ llm_status llm_stream_next(llm_stream *stream, int timeout_ms, llm_chunk *chunk,
     return status;
 }
 
-int llm_stream_fd(llm_stream *stream) {
+int llm_stream_fd(llm_stream *stream)
+{
     if (!stream) return -1;
     pthread_mutex_lock(&stream->lock);
     if (stream->fd.read < 0 && ready_fd_open(&stream->fd))
@@ -386,7 +412,8 @@ int llm_stream_fd(llm_stream *stream) {
     return fd;
 }
 
-void llm_stream_free(llm_stream *stream) {
+void llm_stream_free(llm_stream *stream)
+{
     if (!stream) return;
     llm_stream_cancel(stream);
     pthread_mutex_lock(&stream->lock);
@@ -395,7 +422,8 @@ void llm_stream_free(llm_stream *stream) {
     stream_release(stream);
 }
 
-llm_status llm_stream_consume(llm_stream *stream, llm_chunk_function on_chunk, void *user, llm_error *err) {
+llm_status llm_stream_consume(llm_stream *stream, llm_chunk_function on_chunk, void *user, llm_error *err)
+{
     llm_chunk chunk;
     llm_status status;
     while ((status = llm_stream_next(stream, LLM_FOREVER, &chunk, err)) == LLM_OK) {

@@ -6,13 +6,15 @@
 #include <stdint.h>
 #include <time.h>
 
-static inline int64_t wait_now_ns(void) {
+static inline int64_t wait_now_ns(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static inline bool wait_init(pthread_cond_t *condition) {
+static inline bool wait_init(pthread_cond_t *condition)
+{
 #ifdef __APPLE__
     return !pthread_cond_init(condition, NULL);
 #else
@@ -26,7 +28,8 @@ static inline bool wait_init(pthread_cond_t *condition) {
 }
 
 // Waits once, at most until `deadline_ns`; like every condition it may wake for nothing.
-static inline void wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline_ns) {
+static inline void wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline_ns)
+{
 #ifdef __APPLE__
     int64_t left = deadline_ns - wait_now_ns();
     if (left <= 0) return;

@@ -396,7 +396,8 @@ static void keep(sampler *s, float smallest, float tied, size_t num_tied)
 static void filter(sampler *s, const float *logits, double total)
 {
     const sampler_options *o = &s->options;
-    bool top_p = o->top_p > 0 && o->top_p<1, top_k = o->top_k> 0 && o->top_k < s->vocab_size;
+    bool top_p = o->top_p > 0 && o->top_p < 1;
+    bool top_k = o->top_k > 0 && o->top_k < s->vocab_size;
     float smallest = -INFINITY, bound = -INFINITY, tied = INFINITY;
     size_t num_tied = 0;
     double above;

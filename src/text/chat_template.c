@@ -174,7 +174,9 @@ static llm_status read_json_file(chat_template *chat, const char *directory, con
     llm_status status = LLM_OK;
     if (file_exists(path)) {
         status = json_read_file(path, MAX_CONFIG, &doc, err);
-        if (status == LLM_OK && (status = read(chat, yyjson_doc_get_root(doc), err)) != LLM_OK)
+        if (status == LLM_OK && !yyjson_is_obj(yyjson_doc_get_root(doc)))
+            status = error_set(err, LLM_LOAD_FAILED, "%s must be a JSON object", path);
+        else if (status == LLM_OK && (status = read(chat, yyjson_doc_get_root(doc), err)) != LLM_OK)
             error_prefix(err, "%s", path);
     }
     json_free(doc);

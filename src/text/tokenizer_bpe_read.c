@@ -88,25 +88,28 @@ static llm_status missing_token(const char *text, size_t length, size_t index, l
                      (int)(length < 60 ? length : 60), text);
 }
 
-static void prefetch_slot(const vocab *v, uint32_t hash) { __builtin_prefetch(&v->slots[hash & v->mask]); }
-
 static llm_status find_ids(const vocab *v, const bpe *b, merge_line *lines, size_t count, size_t first, llm_error *err)
 {
     char merged[LONGEST_MERGED];
     for (size_t i = 0; i < count; i++) {
         merge_line *line = &lines[i];
-        line->left_hash = vocab_hash(line->left, line->left_length);
-        line->right_hash = vocab_hash(line->right, line->right_length);
+        line->left_hash = vocab_hash(v, line->left, line->left_length);
+        line->right_hash = vocab_hash(v, line->right, line->right_length);
         size_t skip = b->prefix_length, length = line->left_length + line->right_length - skip;
         if (line->right_length < skip || line->left_length > LONGEST_MERGED || line->right_length > LONGEST_MERGED ||
             length > LONGEST_MERGED)
             return error_set(err, LLM_UNSUPPORTED_FORMAT, "merge %zu of the model is too long or too short", first + i);
         memcpy(merged, line->left, line->left_length);
         memcpy(merged + line->left_length, line->right + skip, line->right_length - skip);
-        line->merged_hash = vocab_hash(merged, length);
-        prefetch_slot(v, line->left_hash);
-        prefetch_slot(v, line->right_hash);
-        prefetch_slot(v, line->merged_hash);
+        line->merged_hash = vocab_hash(v, merged, length);
+        vocab_expect(v, line->left_hash);
+        vocab_expect(v, line->right_hash);
+        vocab_expect(v, line->merged_hash);
+    }
+    for (size_t i = 0; i < count; i++) {
+        vocab_expect_text(v, lines[i].left_hash);
+        vocab_expect_text(v, lines[i].right_hash);
+        vocab_expect_text(v, lines[i].merged_hash);
     }
     for (size_t i = 0; i < count; i++) {
         merge_line *line = &lines[i];

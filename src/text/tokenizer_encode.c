@@ -106,7 +106,7 @@ static llm_status encode_piece(encoder *e, const char *text, size_t length, llm_
 static llm_status encode_cached(encoder *e, const char *text, size_t length, llm_error *err)
 {
     if (length > CACHED_BYTES) return encode_piece(e, text, length, err);
-    uint32_t hash = vocab_hash(text, length);
+    uint32_t hash = vocab_hash(&e->tok->model.vocab, text, length);
     cache_slot *slot = &e->cache[hash % CACHE_SLOTS];
     if (slot->hash == hash && slot->length == length && memcmp(slot->text, text, length) == 0)
         return token_list_append(e->out, slot->ids, slot->count) ? LLM_OK : error_no_memory(err, "tokens");

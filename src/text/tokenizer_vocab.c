@@ -9,12 +9,9 @@ typedef struct vocab_sizes {
     size_t count, bytes, largest_id;
 } vocab_sizes;
 
-uint32_t vocab_hash(const char *text, size_t length) { return (uint32_t)hash_bytes(text, length); }
-
-static bool matches(const vocab *v, int32_t id, const char *text, size_t length)
+static bool matches(const vocab *v, const vocab_slot *slot, uint32_t hash, const char *text, size_t length)
 {
-    const vocab_token *token = &v->tokens[id];
-    return token->length == length && memcmp(v->text + token->offset, text, length) == 0;
+    return slot->hash == hash && slot->length == length && memcmp(v->text + slot->offset, text, length) == 0;
 }
 
 int32_t vocab_find_hashed(const vocab *v, const char *text, size_t length, uint32_t hash)
@@ -23,13 +20,13 @@ int32_t vocab_find_hashed(const vocab *v, const char *text, size_t length, uint3
     for (size_t i = hash & v->mask;; i = (i + 1) & v->mask) {
         const vocab_slot *slot = &v->slots[i];
         if (slot->id < 0) return -1;
-        if (slot->hash == hash && matches(v, slot->id, text, length)) return slot->id;
+        if (matches(v, slot, hash, text, length)) return slot->id;
     }
 }
 
 int32_t vocab_find(const vocab *v, const char *text, size_t length)
 {
-    return vocab_find_hashed(v, text, length, vocab_hash(text, length));
+    return vocab_find_hashed(v, text, length, vocab_hash(v, text, length));
 }
 
 int32_t vocab_find_character(const vocab *v, const char *text, size_t length)
@@ -68,6 +65,7 @@ static bool allocate(vocab *v, const vocab_sizes *sizes)
     while (capacity / 2 < sizes->count) capacity *= 2;
     v->size = sizes->count ? sizes->largest_id + 1 : 0;
     v->mask = capacity - 1;
+    v->seed = hash_bytes("vocabulary", 10);
     v->text = mem_alloc(sizes->bytes);
     v->tokens = mem_alloc(v->size * sizeof *v->tokens);
     v->slots = mem_alloc(capacity * sizeof *v->slots);
@@ -86,11 +84,11 @@ static void insert(vocab *v, size_t *used, const char *text, size_t length, int3
     v->text[*used + length] = 0;
     vocab_token token = {(uint32_t)*used, (uint32_t)length};
     *used += length + 1;
-    uint32_t hash = vocab_hash(text, length), c;
+    uint32_t hash = vocab_hash(v, text, length), c;
     size_t i = hash & v->mask;
-    while (v->slots[i].id >= 0 && !(v->slots[i].hash == hash && matches(v, v->slots[i].id, text, length))) i = (i + 1) & v->mask;
+    while (v->slots[i].id >= 0 && !matches(v, &v->slots[i], hash, text, length)) i = (i + 1) & v->mask;
     if (v->slots[i].id < 0) v->unique++;
-    v->slots[i] = (vocab_slot){hash, id};
+    v->slots[i] = (vocab_slot){hash, id, token.offset, token.length};
     v->tokens[id] = token;
     if (length <= 3 && length && utf8_decode(text, length, &c) == length) v->short_ids[c] = id;
 }

@@ -1,7 +1,6 @@
 // What every backend keeps, as one suite that runs over a table of them. What only some can do is a column.
 #include "testing.h"
-#include "base/file.h"
-#include <pthread.h>
+#include "base/mem.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +13,8 @@ typedef struct subject {
     int context_length; // 0: none
 } subject;
 
-static llm_backend *create_mlx(llm_error *err) {
+static llm_backend *create_mlx(llm_error *err)
+{
     llm_mlx_options options;
     llm_mlx_options_init(&options);
     options.num_threads = 2;
@@ -39,7 +39,8 @@ static llm_backend *backend;
 static llm_model_spec spec;
 static llm_generation_config config; // greedy, and for the models that know no end, eight tokens
 
-static int set_up(void **state) {
+static int set_up(void **state)
+{
     under_test = *state;
     llm_model_spec_init(&spec, under_test->base);
     llm_generation_config_init(&config);
@@ -53,14 +54,14 @@ static int set_up(void **state) {
     return 0;
 }
 
-static int tear_down(void **state) {
+static int tear_down(void **state)
+{
     (void)state;
     llm_backend_free(backend);
     return 0;
 }
 
-// ---- Answers as values
-// ---------------------------------------------------------------------------------------------
+// ---- Answers as values ------------------------------------------------------------------------------------
 
 typedef struct result {
     char text[8000];
@@ -71,7 +72,8 @@ typedef struct result {
     int32_t tokens[300];
 } result;
 
-static result read_all(llm_stream *stream) {
+static result read_all(llm_stream *stream)
+{
     result r = {0};
     size_t length = 0;
     bool info = false;
@@ -95,20 +97,23 @@ static result read_all(llm_stream *stream) {
     return r;
 }
 
-static result ask(const char *prompt) {
+static result ask(const char *prompt)
+{
     result r = read_all(llm_backend_generate(backend, prompt, &config, &err));
     if (r.status != LLM_END) fail_msg("%s: %s", prompt, err.message);
     return r;
 }
 
-static result complete(const char *text) {
+static result complete(const char *text)
+{
     result r = read_all(llm_backend_complete(backend, text, &config, &err));
     if (r.status != LLM_END) fail_msg("%s: %s", text, err.message);
     return r;
 }
 
 // An answer that has begun and would go on for long: it waits for its reader, or has no end.
-static llm_stream *begin_long(void) {
+static llm_stream *begin_long(void)
+{
     static char words[3 << 20];
     llm_generation_config longer = config;
     longer.max_tokens = 1 << 20;
@@ -129,10 +134,10 @@ static llm_stream *begin_long(void) {
             if (!--tries_) fail_msg("the answer was never cancelled");                                       \
     } while (0)
 
-// ---- The rules
-// -----------------------------------------------------------------------------------------------------
+// ---- The rules --------------------------------------------------------------------------------------------
 
-static void test_an_answer_has_text_and_true_numbers(void **state) {
+static void test_an_answer_has_text_and_true_numbers(void **state)
+{
     (void)state;
     result r = ask("Say a word.");
     assert_true(strlen(r.text) > 0);
@@ -146,7 +151,8 @@ static void test_an_answer_has_text_and_true_numbers(void **state) {
     assert_int_equal(r.reason, under_test->ends_never ? LLM_FINISH_LENGTH : LLM_FINISH_STOP);
 }
 
-static void test_max_tokens_cuts(void **state) {
+static void test_max_tokens_cuts(void **state)
+{
     (void)state;
     config.max_tokens = 2;
     result r = ask("Say three words, please.");
@@ -154,7 +160,8 @@ static void test_max_tokens_cuts(void **state) {
     assert_int_equal(r.reason, LLM_FINISH_LENGTH);
 }
 
-static void test_greedy_answers_repeat(void **state) {
+static void test_greedy_answers_repeat(void **state)
+{
     (void)state;
     result a = complete("Once upon a time"), b = complete("Once upon a time");
     assert_string_equal(a.text, b.text);
@@ -162,7 +169,8 @@ static void test_greedy_answers_repeat(void **state) {
     assert_memory_equal(a.tokens, b.tokens, (size_t)a.num_tokens * sizeof *a.tokens);
 }
 
-static void test_the_session_goes_on(void **state) {
+static void test_the_session_goes_on(void **state)
+{
     (void)state;
     result first = ask("My name is Ada."), second = ask("What is my name?");
     assert_true(second.stats.prompt_tokens > first.stats.prompt_tokens);
@@ -172,7 +180,8 @@ static void test_the_session_goes_on(void **state) {
     assert_string_equal(again.text, first.text);
 }
 
-static void test_other_requests_leave_the_session_alone(void **state) {
+static void test_other_requests_leave_the_session_alone(void **state)
+{
     (void)state;
     llm_message messages[] = {{.role = "user", .content = "One."},
                               {.role = "assistant", .content = "Two."},
@@ -193,7 +202,8 @@ static void test_other_requests_leave_the_session_alone(void **state) {
     assert_string_equal(after.text, plain.text);
 }
 
-static void test_the_system_prompt_is_seen(void **state) {
+static void test_the_system_prompt_is_seen(void **state)
+{
     (void)state;
     result without = ask("Hello.");
     assert_ok(llm_backend_reset(backend, &err));
@@ -207,7 +217,8 @@ static void test_the_system_prompt_is_seen(void **state) {
     assert_string_equal(again.text, without.text);
 }
 
-static void test_stop_strings_end_an_answer_and_are_not_part_of_it(void **state) {
+static void test_stop_strings_end_an_answer_and_are_not_part_of_it(void **state)
+{
     (void)state;
     char stop[3] = "";
     result whole = complete("Tell me of ships and harbours");
@@ -225,7 +236,8 @@ static void test_stop_strings_end_an_answer_and_are_not_part_of_it(void **state)
     assert_int_equal(cut.reason, LLM_FINISH_STOP);
 }
 
-static llm_status cancel_one(void) {
+static llm_status cancel_one(void)
+{
     llm_stream *stream = begin_long();
     llm_stream_cancel(stream);
     result r = read_all(stream);
@@ -234,7 +246,8 @@ static llm_status cancel_one(void) {
     return r.status;
 }
 
-static void test_a_cancelled_turn_is_rolled_back(void **state) {
+static void test_a_cancelled_turn_is_rolled_back(void **state)
+{
     (void)state;
     result plain = ask("Hello.");
     assert_ok(llm_backend_reset(backend, &err));
@@ -244,7 +257,8 @@ static void test_a_cancelled_turn_is_rolled_back(void **state) {
     assert_string_equal(after.text, plain.text);
 }
 
-static llm_status cancel_backend(void) {
+static llm_status cancel_backend(void)
+{
     llm_stream *stream = begin_long();
     llm_backend_cancel(backend);
     llm_status status = read_all(stream).status;
@@ -252,13 +266,15 @@ static llm_status cancel_backend(void) {
     return status;
 }
 
-static void test_the_backend_cancels_what_runs(void **state) {
+static void test_the_backend_cancels_what_runs(void **state)
+{
     (void)state;
     try_until_cancelled(cancel_backend());
     ask("Hello.");
 }
 
-static llm_status unload_and_load(void) {
+static llm_status unload_and_load(void)
+{
     llm_stream *stream = begin_long();
     llm_backend_unload(backend);
     assert_false(llm_backend_is_loaded(backend));
@@ -267,7 +283,8 @@ static llm_status unload_and_load(void) {
     return status;
 }
 
-static void test_unload_ends_answers_and_a_new_load_begins_afresh(void **state) {
+static void test_unload_ends_answers_and_a_new_load_begins_afresh(void **state)
+{
     (void)state;
     result first = ask("Hello.");
     try_until_cancelled(unload_and_load());
@@ -276,7 +293,8 @@ static void test_unload_ends_answers_and_a_new_load_begins_afresh(void **state) 
     assert_string_equal(again.text, first.text);
 }
 
-static llm_status free_and_create(void) {
+static llm_status free_and_create(void)
+{
     llm_stream *stream = begin_long();
     llm_backend_free(backend);
     llm_status status = read_all(stream).status;
@@ -285,12 +303,14 @@ static llm_status free_and_create(void) {
     return status;
 }
 
-static void test_streams_outlive_their_backend(void **state) {
+static void test_streams_outlive_their_backend(void **state)
+{
     (void)state;
     try_until_cancelled(free_and_create());
 }
 
-static void test_loading(void **state) {
+static void test_loading(void **state)
+{
     (void)state;
     llm_model_spec other = spec;
     other.display_name = "the same by another name";
@@ -304,13 +324,15 @@ static void test_loading(void **state) {
     assert_int_equal(err.code, LLM_MODEL_NOT_LOADED);
 }
 
-static int stop_now(void *user, const char *what, double fraction) {
+static int stop_now(void *user, const char *what, double fraction)
+{
     assert_non_null(what);
     assert_true(fraction >= 0 && fraction <= 1);
     return ++*(int *)user;
 }
 
-static void test_a_load_can_be_stopped(void **state) {
+static void test_a_load_can_be_stopped(void **state)
+{
     (void)state;
     int calls = 0;
     llm_backend_unload(backend);
@@ -320,7 +342,8 @@ static void test_a_load_can_be_stopped(void **state) {
     assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
 }
 
-static void test_what_is_no_model_is_refused(void **state) {
+static void test_what_is_no_model_is_refused(void **state)
+{
     (void)state;
     llm_model_spec missing;
     llm_model_spec_init(&missing, "/nowhere/at/all");
@@ -329,7 +352,8 @@ static void test_what_is_no_model_is_refused(void **state) {
     assert_false(llm_backend_is_loaded(backend));
 }
 
-static void test_memory(void **state) {
+static void test_memory(void **state)
+{
     (void)state;
     llm_memory memory;
     assert_ok(llm_backend_memory(backend, &memory, &err));
@@ -337,7 +361,8 @@ static void test_memory(void **state) {
     assert_int_equal(memory.weights_bytes > 0, under_test->has_weights);
 }
 
-static void test_the_context_has_an_end(void **state) {
+static void test_the_context_has_an_end(void **state)
+{
     (void)state;
     static char words[6000];
     if (!under_test->context_length) return;
@@ -352,11 +377,13 @@ static void test_the_context_has_an_end(void **state) {
     ask("Hello."); // as if nothing had been
 }
 
-static int count_chunks(void *user, const llm_chunk *c) {
+static int count_chunks(void *user, const llm_chunk *c)
+{
     return (void)c, ++*(int *)user, 0;
 }
 
-static void test_pushing_instead_of_pulling(void **state) {
+static void test_pushing_instead_of_pulling(void **state)
+{
     (void)state;
     int count = 0;
     llm_stream *stream = llm_backend_generate(backend, "Hello.", &config, &err);
@@ -365,10 +392,43 @@ static void test_pushing_instead_of_pulling(void **state) {
     llm_stream_free(stream);
 }
 
-#define rule(test)                                                                                           \
-    { #test, test, set_up, tear_down, NULL }
+// Everything an application does once, with `n` allocations granted; true when nothing failed.
+static bool run_with_allocations(long n)
+{
+    bool complete = false;
+    llm_stream *stream = NULL;
+    llm_status status = LLM_OUT_OF_MEMORY;
+    err = (llm_error){0};
+    mem_fail_after(n);
+    llm_backend *fresh = under_test->create(&err);
+    if (fresh) status = llm_backend_load(fresh, &spec, NULL, NULL, &err);
+    if (fresh && status == LLM_OK) status = llm_backend_set_system_prompt(fresh, "Be short.", &err);
+    if (fresh && status == LLM_OK) stream = llm_backend_generate(fresh, "Hello.", &config, &err);
+    while (stream && (status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {}
+    complete = status == LLM_END;
+    mem_fail_after(-1);
+    if (!complete && (err.code != LLM_OUT_OF_MEMORY || !err.message[0]))
+        fail_msg("after %ld allocations: %s: %s", n, llm_status_name(err.code), err.message);
+    llm_stream_free(stream);
+    llm_backend_free(fresh);
+    return complete;
+}
 
-int main(void) {
+static void test_every_allocation_may_fail(void **state)
+{
+    (void)state;
+    long n = 0;
+    while (!run_with_allocations(n)) n++;
+    assert_true(n > 8);
+}
+
+#define rule(test)                                                                                           \
+    {                                                                                                        \
+#test, test, set_up, tear_down, NULL                                                                 \
+    }
+
+int main(void)
+{
     const struct CMUnitTest rules[] = {
         rule(test_an_answer_has_text_and_true_numbers),
         rule(test_max_tokens_cuts),
@@ -387,6 +447,7 @@ int main(void) {
         rule(test_memory),
         rule(test_the_context_has_an_end),
         rule(test_pushing_instead_of_pulling),
+        rule(test_every_allocation_may_fail),
     };
     int failures = 0;
     for (size_t s = 0; s < sizeof subjects / sizeof *subjects; s++) {

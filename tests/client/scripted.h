@@ -1,5 +1,4 @@
-// A backend that does what a test says: gates hold its slots until the test opens them, and every call is
-// noted.
+// A backend that does what a test says: gates hold its slots until the test opens them; calls are noted.
 #ifndef TESTS_SCRIPTED_H
 #define TESTS_SCRIPTED_H
 #include "testing.h"
@@ -22,7 +21,8 @@ typedef struct scripted {
     char log[4000]; // one word a call: "load:m generate:hello reset …"
 } scripted;
 
-static void scripted_note(scripted *s, const char *what, const char *detail) {
+static void scripted_note(scripted *s, const char *what, const char *detail)
+{
     pthread_mutex_lock(&s->lock);
     size_t length = strlen(s->log);
     snprintf(s->log + length, sizeof s->log - length, "%s%s%s ", what, detail ? ":" : "",
@@ -30,22 +30,26 @@ static void scripted_note(scripted *s, const char *what, const char *detail) {
     pthread_mutex_unlock(&s->lock);
 }
 
-static void scripted_pause(void) {
+static void scripted_pause(void)
+{
     nanosleep(&(struct timespec){0, 200000}, NULL);
 }
 
-static void scripted_enter(scripted *s, bool needs_model) {
+static void scripted_enter(scripted *s, bool needs_model)
+{
     if (atomic_fetch_add(&s->inside, 1)) atomic_fetch_add(&s->overlaps, 1);
     if (needs_model && !atomic_load(&s->loaded)) atomic_fetch_add(&s->misuses, 1);
 }
 
-static llm_status scripted_leave(scripted *s, llm_status status) {
+static llm_status scripted_leave(scripted *s, llm_status status)
+{
     atomic_fetch_sub(&s->inside, 1);
     return status;
 }
 
 static llm_status scripted_load(void *state, const llm_model_spec *spec, llm_progress_function progress,
-                                void *user, llm_error *err) {
+                                void *user, llm_error *err)
+{
     scripted *s = state;
     (void)err; // says nothing: the library must
     scripted_enter(s, false);
@@ -61,7 +65,8 @@ static llm_status scripted_load(void *state, const llm_model_spec *spec, llm_pro
     return scripted_leave(s, status);
 }
 
-static void scripted_unload(void *state) {
+static void scripted_unload(void *state)
+{
     scripted *s = state;
     scripted_enter(s, true);
     scripted_note(s, "unload", NULL);
@@ -71,7 +76,8 @@ static void scripted_unload(void *state) {
 }
 
 static llm_status scripted_generate(void *state, const llm_request *request, llm_stream_writer *writer,
-                                    llm_error *err) {
+                                    llm_error *err)
+{
     scripted *s = state;
     (void)err;
     scripted_enter(s, true);
@@ -89,11 +95,13 @@ static llm_status scripted_generate(void *state, const llm_request *request, llm
     return scripted_leave(s, status == LLM_OK ? atomic_load(&s->generate_result) : status);
 }
 
-static void scripted_destroy(void *state) {
+static void scripted_destroy(void *state)
+{
     atomic_fetch_add(&((scripted *)state)->destroyed, 1);
 }
 
-static llm_status scripted_set_system_prompt(void *state, const char *text, llm_error *err) {
+static llm_status scripted_set_system_prompt(void *state, const char *text, llm_error *err)
+{
     scripted *s = state;
     (void)err;
     scripted_enter(s, true);
@@ -102,7 +110,8 @@ static llm_status scripted_set_system_prompt(void *state, const char *text, llm_
     return scripted_leave(s, atomic_load(&s->prompt_result));
 }
 
-static llm_status scripted_reset(void *state, llm_error *err) {
+static llm_status scripted_reset(void *state, llm_error *err)
+{
     scripted *s = state;
     (void)err;
     scripted_enter(s, true);
@@ -111,11 +120,13 @@ static llm_status scripted_reset(void *state, llm_error *err) {
     return scripted_leave(s, atomic_load(&s->reset_result));
 }
 
-static void scripted_cancel(void *state) {
+static void scripted_cancel(void *state)
+{
     atomic_fetch_add(&((scripted *)state)->cancels, 1);
 }
 
-static llm_status scripted_memory(void *state, llm_memory *memory, llm_error *err) {
+static llm_status scripted_memory(void *state, llm_memory *memory, llm_error *err)
+{
     (void)err;
     if (!atomic_load(&((scripted *)state)->loaded)) atomic_fetch_add(&((scripted *)state)->misuses, 1);
     memory->weights_bytes = 1234;
@@ -123,7 +134,8 @@ static llm_status scripted_memory(void *state, llm_memory *memory, llm_error *er
 }
 
 static llm_status scripted_score(void *state, const int32_t *tokens, int num_tokens, int num_top,
-                                 llm_score_function on_position, void *user, llm_error *err) {
+                                 llm_score_function on_position, void *user, llm_error *err)
+{
     scripted *s = state;
     (void)err;
     (void)num_top;
@@ -139,7 +151,8 @@ static llm_status scripted_score(void *state, const int32_t *tokens, int num_tok
     return scripted_leave(s, status);
 }
 
-static llm_status scripted_engine_info(void *state, llm_engine_info *info, llm_error *err) {
+static llm_status scripted_engine_info(void *state, llm_engine_info *info, llm_error *err)
+{
     (void)state;
     (void)err;
     snprintf(info->name, sizeof info->name, "scripted");

@@ -10,7 +10,8 @@ static scripted script;
 static llm_backend *backend;
 static llm_model_spec spec_a, spec_b;
 
-static int set_up(void **state) {
+static int set_up(void **state)
+{
     (void)state;
     memset(&script, 0, sizeof script);
     pthread_mutex_init(&script.lock, NULL);
@@ -20,7 +21,8 @@ static int set_up(void **state) {
     return backend ? 0 : -1;
 }
 
-static int tear_down(void **state) {
+static int tear_down(void **state)
+{
     (void)state;
     script.hold_load = script.hold_generate = script.hold_score = false;
     llm_backend_free(backend);
@@ -30,31 +32,36 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void load(const llm_model_spec *spec) {
+static void load(const llm_model_spec *spec)
+{
     assert_ok(llm_backend_load(backend, spec, NULL, NULL, &err));
 }
 
-static llm_stream *generate(const char *prompt) {
+static llm_stream *generate(const char *prompt)
+{
     llm_stream *stream = llm_backend_generate(backend, prompt, NULL, &err);
     if (!stream) fail_msg("generate: %s", err.message);
     return stream;
 }
 
 // Reads to the end; returns what ended it.
-static llm_status drain(llm_stream *stream) {
+static llm_status drain(llm_stream *stream)
+{
     llm_status status;
     while ((status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {}
     return status;
 }
 
-static void answer_all(const char *prompt) {
+static void answer_all(const char *prompt)
+{
     llm_stream *stream = generate(prompt);
     assert_int_equal(drain(stream), LLM_END);
     llm_stream_free(stream);
 }
 
 static int ignore_position(void *user, int position, int32_t token, double next, const llm_token_logprob *top,
-                           int num_top) {
+                           int num_top)
+{
     (void)user;
     (void)position;
     (void)token;
@@ -66,16 +73,17 @@ static int ignore_position(void *user, int position, int32_t token, double next,
 
 #define assert_log(expected) assert_string_equal(script.log, expected)
 
-// ---- The table
-// -----------------------------------------------------------------------------------------------------
+// ---- The table --------------------------------------------------------------------------------------------
 
-static void assert_table_refused(llm_backend_methods table, const char *text) {
+static void assert_table_refused(llm_backend_methods table, const char *text)
+{
     assert_null(llm_backend_create(&table, NULL, &err));
     assert_int_equal(err.code, LLM_INVALID_ARGUMENT);
     if (!strstr(err.message, text)) fail_msg("%s", err.message);
 }
 
-static void test_tables_that_cannot_work_are_refused(void **state) {
+static void test_tables_that_cannot_work_are_refused(void **state)
+{
     (void)state;
     llm_backend_methods table = scripted_methods;
     table.api_version = 2;
@@ -91,7 +99,8 @@ static void test_tables_that_cannot_work_are_refused(void **state) {
     assert_null(llm_backend_create(NULL, NULL, &err));
 }
 
-static void test_a_table_with_the_least_slots_has_the_defaults(void **state) {
+static void test_a_table_with_the_least_slots_has_the_defaults(void **state)
+{
     (void)state;
     llm_backend_methods table = {.api_version = LLM_BACKEND_API,
                                  .name = "least",
@@ -121,7 +130,8 @@ static void test_a_table_with_the_least_slots_has_the_defaults(void **state) {
     assert_log("load:a generate:hi system:be kind unload ");
 }
 
-static void test_null_arguments(void **state) {
+static void test_null_arguments(void **state)
+{
     (void)state;
     int32_t token = 1, bad = -1;
     llm_message nobody = {0}, silent = {.role = "user"}, bytes = {.role = "user", .content = "\xC3"},
@@ -179,7 +189,8 @@ static void test_null_arguments(void **state) {
         if (!strstr(err.message, text)) fail_msg("%s", err.message);                                         \
     } while (0)
 
-static void test_bad_requests_name_what_is_wrong(void **state) {
+static void test_bad_requests_name_what_is_wrong(void **state)
+{
     (void)state;
     int32_t bad = -1;
     llm_message silent[2] = {{.role = "user", .content = "x"}, {.role = "user"}};
@@ -192,10 +203,10 @@ static void test_bad_requests_name_what_is_wrong(void **state) {
     assert_refused_request(llm_backend_generate_messages(backend, silent, 2, NULL, &err), "messages[1]");
 }
 
-// ---- Loading
-// -------------------------------------------------------------------------------------------------------
+// ---- Loading ----------------------------------------------------------------------------------------------
 
-static void test_the_same_spec_does_nothing_and_another_unloads_first(void **state) {
+static void test_the_same_spec_does_nothing_and_another_unloads_first(void **state)
+{
     (void)state;
     llm_model_spec same = spec_a;
     char base[] = "a";
@@ -216,7 +227,8 @@ static void test_the_same_spec_does_nothing_and_another_unloads_first(void **sta
     assert_null(llm_backend_current_model_copy(backend));
 }
 
-static void test_a_failed_load_leaves_no_model_and_a_bad_spec_the_old_one(void **state) {
+static void test_a_failed_load_leaves_no_model_and_a_bad_spec_the_old_one(void **state)
+{
     (void)state;
     llm_model_spec bad = spec_b;
     bad.context_length = -1;
@@ -235,11 +247,13 @@ static void test_a_failed_load_leaves_no_model_and_a_bad_spec_the_old_one(void *
     assert_log("load:a unload load:b load:b ");
 }
 
-static void *load_b(void *user) {
+static void *load_b(void *user)
+{
     return *(llm_status *)user = llm_backend_load(backend, &spec_b, NULL, NULL, NULL), NULL;
 }
 
-static void test_while_a_load_runs(void **state) {
+static void test_while_a_load_runs(void **state)
+{
     (void)state;
     llm_status status = LLM_INTERNAL_ERROR;
     llm_memory memory;
@@ -272,7 +286,8 @@ static void test_while_a_load_runs(void **state) {
     assert_log("load:b ");
 }
 
-static void test_unload_stops_a_load(void **state) {
+static void test_unload_stops_a_load(void **state)
+{
     (void)state;
     for (int deaf = 0; deaf < 2; deaf++) {
         llm_status status = LLM_INTERNAL_ERROR;
@@ -292,13 +307,15 @@ static void test_unload_stops_a_load(void **state) {
     }
 }
 
-static int stop_at_once(void *user, const char *what, double fraction) {
+static int stop_at_once(void *user, const char *what, double fraction)
+{
     assert_string_equal(what, "part");
     assert_true(fraction == 0.5);
     return ++*(int *)user;
 }
 
-static void test_progress_stops_a_load(void **state) {
+static void test_progress_stops_a_load(void **state)
+{
     (void)state;
     int calls = 0;
     assert_error(llm_backend_load(backend, &spec_a, stop_at_once, &calls, &err), LLM_CANCELLED,
@@ -311,7 +328,8 @@ static void test_progress_stops_a_load(void **state) {
 }
 
 static llm_status wild_load(void *state, const llm_model_spec *spec, llm_progress_function progress,
-                            void *user, llm_error *e) {
+                            void *user, llm_error *e)
+{
     (void)state;
     (void)spec;
     (void)e;
@@ -321,13 +339,15 @@ static llm_status wild_load(void *state, const llm_model_spec *spec, llm_progres
     return LLM_OK;
 }
 
-static int in_range(void *user, const char *what, double fraction) {
+static int in_range(void *user, const char *what, double fraction)
+{
     (void)user;
     assert_true(fraction == (*what == 'b' ? 1.0 : 0.0));
     return 0;
 }
 
-static void test_progress_stays_in_its_range(void **state) {
+static void test_progress_stays_in_its_range(void **state)
+{
     (void)state;
     llm_backend_methods table = scripted_methods;
     table.load = wild_load;
@@ -338,10 +358,10 @@ static void test_progress_stays_in_its_range(void **state) {
     llm_backend_free(wild);
 }
 
-// ---- Answers
-// -------------------------------------------------------------------------------------------------------
+// ---- Answers ----------------------------------------------------------------------------------------------
 
-static void test_requests_run_in_order_one_at_a_time(void **state) {
+static void test_requests_run_in_order_one_at_a_time(void **state)
+{
     (void)state;
     llm_message message = {.role = "user", .content = "three"};
     int32_t token = 5;
@@ -357,7 +377,8 @@ static void test_requests_run_in_order_one_at_a_time(void **state) {
     assert_log("load:a generate:one generate:two generate:three generate:tokens ");
 }
 
-static void test_no_wait(void **state) {
+static void test_no_wait(void **state)
+{
     (void)state;
     llm_generation_config config;
     llm_generation_config_init(&config);
@@ -380,7 +401,8 @@ static void test_no_wait(void **state) {
     llm_stream_free(first);
 }
 
-static void test_cancel_takes_the_answer_that_runs(void **state) {
+static void test_cancel_takes_the_answer_that_runs(void **state)
+{
     (void)state;
     load(&spec_a);
     script.hold_generate = true;
@@ -399,7 +421,8 @@ static void test_cancel_takes_the_answer_that_runs(void **state) {
     assert_int_equal(script.cancels, 1);
 }
 
-static void test_an_answer_that_waits_can_be_cancelled_or_freed_at_once(void **state) {
+static void test_an_answer_that_waits_can_be_cancelled_or_freed_at_once(void **state)
+{
     (void)state;
     load(&spec_a);
     script.hold_generate = true;
@@ -417,7 +440,8 @@ static void test_an_answer_that_waits_can_be_cancelled_or_freed_at_once(void **s
     assert_log("load:a generate:one generate:four ");
 }
 
-static void test_unload_cancels_everything_and_waits(void **state) {
+static void test_unload_cancels_everything_and_waits(void **state)
+{
     (void)state;
     load(&spec_a);
     script.hold_generate = true;
@@ -434,7 +458,8 @@ static void test_unload_cancels_everything_and_waits(void **state) {
     assert_int_equal(script.cancels, 1);
 }
 
-static void test_loading_another_model_cancels_answers_of_the_old_one(void **state) {
+static void test_loading_another_model_cancels_answers_of_the_old_one(void **state)
+{
     (void)state;
     load(&spec_a);
     script.hold_generate = true;
@@ -448,7 +473,8 @@ static void test_loading_another_model_cancels_answers_of_the_old_one(void **sta
     llm_stream_free(one);
 }
 
-static void test_streams_outlive_their_backend(void **state) {
+static void test_streams_outlive_their_backend(void **state)
+{
     (void)state;
     load(&spec_a);
     script.hold_generate = true;
@@ -466,7 +492,8 @@ static void test_streams_outlive_their_backend(void **state) {
     llm_stream_free(two);
 }
 
-static void test_errors_of_generate_end_the_stream(void **state) {
+static void test_errors_of_generate_end_the_stream(void **state)
+{
     (void)state;
     load(&spec_a);
     script.generate_result = LLM_TEMPLATE_ERROR;
@@ -478,10 +505,10 @@ static void test_errors_of_generate_end_the_stream(void **state) {
     answer_all("y");
 }
 
-// ---- The session
-// ---------------------------------------------------------------------------------------------------
+// ---- The session ------------------------------------------------------------------------------------------
 
-static void test_the_system_prompt_is_kept(void **state) {
+static void test_the_system_prompt_is_kept(void **state)
+{
     (void)state;
     assert_null(llm_backend_system_prompt_copy(backend));
     assert_ok(llm_backend_set_system_prompt(backend, "S", &err));
@@ -506,7 +533,8 @@ static void test_the_system_prompt_is_kept(void **state) {
     llm_free(copy);
 }
 
-static void test_a_prompt_set_during_an_answer_is_for_later_ones(void **state) {
+static void test_a_prompt_set_during_an_answer_is_for_later_ones(void **state)
+{
     (void)state;
     load(&spec_a);
     script.hold_generate = true;
@@ -523,7 +551,8 @@ static void test_a_prompt_set_during_an_answer_is_for_later_ones(void **state) {
     llm_stream_free(four);
 }
 
-static void test_reset_comes_in_its_order(void **state) {
+static void test_reset_comes_in_its_order(void **state)
+{
     (void)state;
     assert_ok(llm_backend_reset(backend, &err)); // no model: nothing to forget
     load(&spec_a);
@@ -543,7 +572,8 @@ static void test_reset_comes_in_its_order(void **state) {
     assert_error(llm_backend_reset(backend, &err), LLM_IO_ERROR, "reset");
 }
 
-static void test_a_reset_that_fails_later_fails_the_next_answer(void **state) {
+static void test_a_reset_that_fails_later_fails_the_next_answer(void **state)
+{
     (void)state;
     load(&spec_a);
     script.hold_generate = true;
@@ -558,8 +588,7 @@ static void test_a_reset_that_fails_later_fails_the_next_answer(void **state) {
     llm_stream_free(two);
 }
 
-// ---- Scoring
-// -------------------------------------------------------------------------------------------------------
+// ---- Scoring ----------------------------------------------------------------------------------------------
 
 typedef struct scoring {
     llm_status status;
@@ -568,7 +597,8 @@ typedef struct scoring {
 } scoring;
 
 static int count_position(void *user, int position, int32_t token, double next, const llm_token_logprob *top,
-                          int num_top) {
+                          int num_top)
+{
     scoring *s = user;
     (void)position;
     (void)token;
@@ -578,14 +608,16 @@ static int count_position(void *user, int position, int32_t token, double next, 
     return atomic_fetch_add(&s->positions, 1) + 1 == s->stop_after;
 }
 
-static void *score_thread(void *user) {
+static void *score_thread(void *user)
+{
     static const int32_t tokens[] = {1, 2, 3};
     scoring *s = user;
     s->status = llm_backend_score(backend, tokens, 3, 0, count_position, s, NULL);
     return NULL;
 }
 
-static void test_scoring_takes_its_turn(void **state) {
+static void test_scoring_takes_its_turn(void **state)
+{
     (void)state;
     scoring s = {0};
     pthread_t thread;
@@ -617,7 +649,8 @@ static void test_scoring_takes_its_turn(void **state) {
     llm_stream_free(two);
 }
 
-static void test_unload_stops_scoring_that_runs_or_waits(void **state) {
+static void test_unload_stops_scoring_that_runs_or_waits(void **state)
+{
     (void)state;
     for (int waits = 0; waits < 2; waits++) {
         scoring s = {0};
@@ -643,11 +676,11 @@ static void test_unload_stops_scoring_that_runs_or_waits(void **state) {
     }
 }
 
-// ---- Memory runs out
-// -------------------------------------------------------------------------------------------------
+// ---- Memory runs out --------------------------------------------------------------------------------------
 
 // Everything an application does once, with `n` allocations granted; true when nothing failed.
-static bool run_with_allocations(long n) {
+static bool run_with_allocations(long n)
+{
     bool complete = false;
     llm_stream *stream = NULL;
     llm_status status = LLM_OUT_OF_MEMORY;
@@ -666,7 +699,8 @@ static bool run_with_allocations(long n) {
     return complete;
 }
 
-static void test_every_allocation_may_fail(void **state) {
+static void test_every_allocation_may_fail(void **state)
+{
     (void)state;
     long n = 0;
     while (!run_with_allocations(n)) n++;
@@ -675,7 +709,8 @@ static void test_every_allocation_may_fail(void **state) {
 
 #define rule(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tables_that_cannot_work_are_refused),
         rule(test_a_table_with_the_least_slots_has_the_defaults),

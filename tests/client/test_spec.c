@@ -10,7 +10,8 @@
 
 static llm_error err;
 
-static llm_model_spec full_spec(void) {
+static llm_model_spec full_spec(void)
+{
     llm_model_spec spec;
     llm_model_spec_init(&spec, "org/model");
     spec.id = "mine";
@@ -23,7 +24,8 @@ static llm_model_spec full_spec(void) {
     return spec;
 }
 
-static void test_names(void **state) {
+static void test_names(void **state)
+{
     (void)state;
     assert_string_equal(llm_version(), LLM_VERSION);
     assert_string_equal(llm_finish_reason_name(LLM_FINISH_STOP), "stop");
@@ -39,7 +41,8 @@ static void test_names(void **state) {
 }
 
 // Changes one member at a time; every change must show.
-static void test_equality_and_hash_see_every_member(void **state) {
+static void test_equality_and_hash_see_every_member(void **state)
+{
     (void)state;
     llm_model_spec a = full_spec(), b = full_spec();
     char base[] = "org/model"; // equal content at another address
@@ -70,7 +73,8 @@ static void test_equality_and_hash_see_every_member(void **state) {
     assert_false(llm_model_spec_equal(&a, NULL));
 }
 
-static void test_null_equals_what_it_stands_for(void **state) {
+static void test_null_equals_what_it_stands_for(void **state)
+{
     (void)state;
     llm_model_spec a, b;
     llm_model_spec_init(&a, "m");
@@ -82,7 +86,8 @@ static void test_null_equals_what_it_stands_for(void **state) {
     assert_true(llm_model_spec_hash(&a) == llm_model_spec_hash(&b));
 }
 
-static void test_copy_is_deep_and_one_block(void **state) {
+static void test_copy_is_deep_and_one_block(void **state)
+{
     (void)state;
     llm_model_spec spec = full_spec();
     long before = mem_allocation_count();
@@ -96,7 +101,8 @@ static void test_copy_is_deep_and_one_block(void **state) {
     assert_null(llm_model_spec_copy(NULL));
 }
 
-static void test_json_round_trip(void **state) {
+static void test_json_round_trip(void **state)
+{
     (void)state;
     llm_model_spec spec = full_spec(), plain;
     llm_model_spec_init(&plain, "p");
@@ -112,7 +118,8 @@ static void test_json_round_trip(void **state) {
     llm_free(back);
 }
 
-static void test_json_of_a_newer_version_is_read(void **state) {
+static void test_json_of_a_newer_version_is_read(void **state)
+{
     (void)state;
     llm_model_spec *spec = llm_model_spec_from_json_copy(
         "{\"base\":\"m\",\"draft\":{\"base\":\"n\"},\"adapter\":null,\"context_length\":12,\"id\":null}",
@@ -124,7 +131,8 @@ static void test_json_of_a_newer_version_is_read(void **state) {
     llm_free(spec);
 }
 
-static void test_json_that_is_no_spec_is_refused(void **state) {
+static void test_json_that_is_no_spec_is_refused(void **state)
+{
     (void)state;
     static const struct {
         const char *json;
@@ -156,7 +164,8 @@ static void test_json_that_is_no_spec_is_refused(void **state) {
     assert_null(llm_model_spec_from_json_copy(NULL, &err));
 }
 
-static void test_tiers(void **state) {
+static void test_tiers(void **state)
+{
     (void)state;
     static const uint64_t gib = 1 << 30;
     const struct {
@@ -175,7 +184,8 @@ static void test_tiers(void **state) {
     assert_int_equal(llm_model_spec_tier(NULL), LLM_TIER_UNKNOWN);
 }
 
-static void test_structs_of_other_sizes(void **state) {
+static void test_structs_of_other_sizes(void **state)
+{
     (void)state;
     struct {
         llm_model_spec spec;
@@ -196,7 +206,8 @@ static void test_structs_of_other_sizes(void **state) {
     assert_error(spec_read(NULL, &whole, &err), LLM_INVALID_ARGUMENT, "NULL");
 }
 
-static void test_specs_are_checked(void **state) {
+static void test_specs_are_checked(void **state)
+{
     (void)state;
     llm_model_spec spec = full_spec();
     assert_ok(spec_check(&spec, &err));
@@ -210,14 +221,14 @@ static void test_specs_are_checked(void **state) {
     assert_error(spec_check(&spec, &err), LLM_INVALID_ARGUMENT, "spec.base");
 }
 
-// ---- Settings
-// ------------------------------------------------------------------------------------------------------
+// ---- Settings ---------------------------------------------------------------------------------------------
 
 static llm_generation_config config;
 static arena memory;
 static const llm_generation_config *copied;
 
-static llm_status copy_config(void) {
+static llm_status copy_config(void)
+{
     arena_free(&memory);
     arena_init(&memory);
     return config_copy(&memory, &config, &copied, &err);
@@ -237,7 +248,8 @@ static llm_status copy_config(void) {
         assert_ok(copy_config());                                                                            \
     } while (0)
 
-static void test_settings_defaults(void **state) {
+static void test_settings_defaults(void **state)
+{
     (void)state;
     arena_free(&memory);
     assert_ok(config_copy(&memory, NULL, &copied, &err));
@@ -248,7 +260,8 @@ static void test_settings_defaults(void **state) {
     llm_generation_config_init(NULL);
 }
 
-static void test_settings_out_of_range_are_named(void **state) {
+static void test_settings_out_of_range_are_named(void **state)
+{
     (void)state;
     assert_refused(config.max_tokens = 0, "config.max_tokens is 0; it must be from 1");
     assert_refused(config.top_k = -1, "config.top_k is -1");
@@ -274,7 +287,8 @@ static void test_settings_out_of_range_are_named(void **state) {
     assert_taken(config.frequency_penalty = -100);
 }
 
-static void test_settings_lists_are_checked(void **state) {
+static void test_settings_lists_are_checked(void **state)
+{
     (void)state;
     const char *empty[] = {"a", ""}, *null[] = {NULL}, *bytes[] = {"\xFF"};
     llm_logit_bias negative = {-1, 0}, nan = {1, NAN}, infinite = {1, INFINITY}, banned = {1, -INFINITY};
@@ -300,7 +314,8 @@ static void test_settings_lists_are_checked(void **state) {
     assert_taken(config.template_json = "{\"enable_thinking\":false}");
 }
 
-static void test_settings_copy_is_deep(void **state) {
+static void test_settings_copy_is_deep(void **state)
+{
     (void)state;
     char stop_text[] = "END", name[] = "f", schema[] = "{}", template_json[] = "{\"a\":1}";
     const char *stop[] = {stop_text};
@@ -324,7 +339,8 @@ static void test_settings_copy_is_deep(void **state) {
     assert_string_equal(copied->template_json, "{\"a\":1}");
 }
 
-static void test_every_allocation_may_fail(void **state) {
+static void test_every_allocation_may_fail(void **state)
+{
     (void)state;
     llm_model_spec spec = full_spec();
     char *json = llm_model_spec_json_copy(&spec);
@@ -359,7 +375,8 @@ static void test_every_allocation_may_fail(void **state) {
     arena_free(&memory);
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_equality_and_hash_see_every_member),

@@ -18,18 +18,21 @@
 static llm_error err;
 static llm_chunk chunk;
 
-static llm_stream *create_stream(size_t bytes) {
+static llm_stream *create_stream(size_t bytes)
+{
     llm_stream *stream = stream_create(bytes, &err);
     assert_non_null(stream);
     assert_true(stream_start(stream, NULL, NULL));
     return stream;
 }
 
-static llm_status put(llm_stream *stream, const char *text) {
+static llm_status put(llm_stream *stream, const char *text)
+{
     return llm_writer_text(stream_writer(stream), text, strlen(text));
 }
 
-static void finish(llm_stream *stream, llm_status status, const llm_error *why) {
+static void finish(llm_stream *stream, llm_status status, const llm_error *why)
+{
     stream_detach(stream);
     stream_end(stream, status, why);
     stream_release(stream);
@@ -43,7 +46,8 @@ static void finish(llm_stream *stream, llm_status status, const llm_error *why) 
         assert_int_equal(chunk.length, strlen(expected));                                                    \
     } while (0)
 
-static void test_text_then_info_then_end_for_ever(void **state) {
+static void test_text_then_info_then_end_for_ever(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     assert_error(llm_stream_next(stream, 0, &chunk, &err), LLM_TIMEOUT, "0 milliseconds");
@@ -67,7 +71,8 @@ static void test_text_then_info_then_end_for_ever(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_slow_readers_get_adjacent_text_at_once(void **state) {
+static void test_slow_readers_get_adjacent_text_at_once(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     llm_chunk thought = {.kind = LLM_CHUNK_REASONING, .text = "hm", .length = 2};
@@ -88,7 +93,8 @@ static void test_slow_readers_get_adjacent_text_at_once(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_every_kind_is_copied(void **state) {
+static void test_every_kind_is_copied(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     char arguments[] = "{\"x\":1}", id[] = "call_1", name[] = "f", error[] = "no such tool";
@@ -122,7 +128,8 @@ static void test_every_kind_is_copied(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_timeouts_take_their_time(void **state) {
+static void test_timeouts_take_their_time(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     int64_t before = wait_now_ns();
@@ -132,8 +139,7 @@ static void test_timeouts_take_their_time(void **state) {
     llm_stream_free(stream);
 }
 
-// ---- A writer on another thread
-// ------------------------------------------------------------------------------------
+// ---- A writer on another thread ---------------------------------------------------------------------------
 
 typedef struct writing {
     llm_stream *stream;
@@ -142,7 +148,8 @@ typedef struct writing {
     llm_status status; // of the last one
 } writing;
 
-static void *write_numbers(void *user) {
+static void *write_numbers(void *user)
+{
     writing *w = user;
     for (w->written = 0; w->written < w->count; w->written++) {
         char text[16];
@@ -154,7 +161,8 @@ static void *write_numbers(void *user) {
     return NULL;
 }
 
-static void test_a_small_queue_loses_nothing(void **state) {
+static void test_a_small_queue_loses_nothing(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(1000);
     writing w = {stream, 20000, 0, LLM_OK};
@@ -170,7 +178,8 @@ static void test_a_small_queue_loses_nothing(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_cancelling_wakes_a_held_up_writer(void **state) {
+static void test_cancelling_wakes_a_held_up_writer(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(1000);
     writing w = {stream, 1 << 30, 0, LLM_OK};
@@ -193,7 +202,8 @@ static void test_cancelling_wakes_a_held_up_writer(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_free_cancels_and_waits(void **state) {
+static void test_free_cancels_and_waits(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(1000);
     writing w = {stream, 1 << 30, 0, LLM_OK};
@@ -206,15 +216,16 @@ static void test_free_cancels_and_waits(void **state) {
     llm_stream_cancel(NULL);
 }
 
-// ---- Descriptors
-// ---------------------------------------------------------------------------------------------------
+// ---- Descriptors ------------------------------------------------------------------------------------------
 
-static bool readable(int fd) {
+static bool readable(int fd)
+{
     struct pollfd p = {.fd = fd, .events = POLLIN};
     return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
 }
 
-static void test_the_descriptor_says_when_there_is_something(void **state) {
+static void test_the_descriptor_says_when_there_is_something(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     int fd = llm_stream_fd(stream);
@@ -237,7 +248,8 @@ static void test_the_descriptor_says_when_there_is_something(void **state) {
     assert_int_equal(llm_stream_fd(NULL), -1);
 }
 
-static void test_a_late_descriptor_is_right_at_once(void **state) {
+static void test_a_late_descriptor_is_right_at_once(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     put(stream, "a");
@@ -246,7 +258,8 @@ static void test_a_late_descriptor_is_right_at_once(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_the_pipe_form_of_a_descriptor(void **state) {
+static void test_the_pipe_form_of_a_descriptor(void **state)
+{
     (void)state;
     ready_fd fd;
     assert_true(pipe_fd_open(&fd));
@@ -263,10 +276,10 @@ static void test_the_pipe_form_of_a_descriptor(void **state) {
     pipe_fd_set(&fd, true);
 }
 
-// ---- Ends
-// ----------------------------------------------------------------------------------------------------------
+// ---- Ends -------------------------------------------------------------------------------------------------
 
-static void test_errors_end_a_stream_without_info(void **state) {
+static void test_errors_end_a_stream_without_info(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     llm_error why = {.code = LLM_CONTEXT_EXCEEDED, .required = 300, .available = 256, .message = "too long"};
@@ -281,7 +294,8 @@ static void test_errors_end_a_stream_without_info(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_an_end_without_words_gets_some(void **state) {
+static void test_an_end_without_words_gets_some(void **state)
+{
     (void)state;
     static const struct {
         int given;
@@ -300,7 +314,8 @@ static void test_an_end_without_words_gets_some(void **state) {
     }
 }
 
-static void test_cancelled_before_it_ran(void **state) {
+static void test_cancelled_before_it_ran(void **state)
+{
     (void)state;
     llm_stream *stream = stream_create(STREAM_QUEUE_BYTES, &err);
     llm_stream_cancel(stream);
@@ -314,7 +329,8 @@ static void test_cancelled_before_it_ran(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_a_finished_answer_is_not_cancelled(void **state) {
+static void test_a_finished_answer_is_not_cancelled(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     put(stream, "all");
@@ -329,7 +345,8 @@ static void test_a_finished_answer_is_not_cancelled(void **state) {
     llm_stream_free(stream);
 }
 
-static void test_a_backend_that_does_not_listen_is_cancelled_all_the_same(void **state) {
+static void test_a_backend_that_does_not_listen_is_cancelled_all_the_same(void **state)
+{
     (void)state;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
     llm_stream_cancel(stream);
@@ -345,7 +362,8 @@ static void test_a_backend_that_does_not_listen_is_cancelled_all_the_same(void *
     llm_stream_free(stream);
 }
 
-static void test_what_a_backend_must_not_write(void **state) {
+static void test_what_a_backend_must_not_write(void **state)
+{
     (void)state;
     llm_chunk info = {.kind = LLM_CHUNK_INFO}, odd = {.kind = (llm_chunk_kind)40};
     for (int i = 0; i < 4; i++) {
@@ -364,7 +382,8 @@ static void test_what_a_backend_must_not_write(void **state) {
     }
 }
 
-static void test_failed_allocations_end_the_stream(void **state) {
+static void test_failed_allocations_end_the_stream(void **state)
+{
     (void)state;
     int32_t token = 1;
     llm_token_logprob logprob = {1, 0};
@@ -389,20 +408,22 @@ static void test_failed_allocations_end_the_stream(void **state) {
     assert_int_equal(err.code, LLM_OUT_OF_MEMORY);
 }
 
-// ---- Pushing
-// -------------------------------------------------------------------------------------------------------
+// ---- Pushing ----------------------------------------------------------------------------------------------
 
-static int stop_at_second(void *user, const llm_chunk *c) {
+static int stop_at_second(void *user, const llm_chunk *c)
+{
     int *calls = user;
     assert_true(c->kind == LLM_CHUNK_TEXT || c->kind == LLM_CHUNK_INFO);
     return ++*calls == 2;
 }
 
-static int never_stop(void *user, const llm_chunk *c) {
+static int never_stop(void *user, const llm_chunk *c)
+{
     return (void)c, ++*(int *)user, 0;
 }
 
-static void test_consume(void **state) {
+static void test_consume(void **state)
+{
     (void)state;
     int calls = 0;
     llm_stream *stream = create_stream(STREAM_QUEUE_BYTES);
@@ -424,7 +445,8 @@ static void test_consume(void **state) {
     assert_error(llm_stream_consume(NULL, never_stop, &calls, &err), LLM_INVALID_ARGUMENT, "NULL");
 }
 
-int main(void) {
+int main(void)
+{
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text_then_info_then_end_for_ever),
         cmocka_unit_test(test_slow_readers_get_adjacent_text_at_once),

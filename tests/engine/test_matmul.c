@@ -1,5 +1,5 @@
-// The matrix products of every instruction set: against double precision, and bit for bit against plain C, whatever
-// the number of tokens in a call and the split of tiles among calls.
+// The matrix products of every instruction set: against double precision, and bit for bit against plain C,
+// whatever the number of tokens in a call and the split of tiles among calls.
 #include "testing.h"
 #include "base/mem.h"
 #include "engine/cpu/kernels/kernels.h"
@@ -28,9 +28,13 @@ typedef struct problem {
 static quantized_rows new_quantized(int num_rows, int cols, int group_size)
 {
     size_t count = (size_t)num_rows * (size_t)cols, groups = count / (size_t)group_size;
-    return (quantized_rows){.num_rows = num_rows, .cols = cols, .group_size = group_size,
-                            .hi = mem_alloc_aligned(64, count), .lo = mem_alloc_aligned(64, count),
-                            .scale = malloc(groups * sizeof(float)), .sum = malloc(groups * sizeof(float))};
+    return (quantized_rows){.num_rows = num_rows,
+                            .cols = cols,
+                            .group_size = group_size,
+                            .hi = mem_alloc_aligned(64, count),
+                            .lo = mem_alloc_aligned(64, count),
+                            .scale = malloc(groups * sizeof(float)),
+                            .sum = malloc(groups * sizeof(float))};
 }
 
 static void free_quantized(quantized_rows *q)
@@ -50,7 +54,8 @@ static void set_extremes(quantized_rows *q)
 
 static problem new_problem(random_weights weights, int num_tokens)
 {
-    problem p = {.weights = weights, .rows = weights.view.rows, .cols = weights.view.cols, .num_tokens = num_tokens};
+    problem p = {
+        .weights = weights, .rows = weights.view.rows, .cols = weights.view.cols, .num_tokens = num_tokens};
     assert_ok(packed_matrix_create(&p.packed, &weights.view, p.rows, &err));
     packed_matrix_fill(&p.packed, &weights.view, 0, 0, p.packed.num_tiles);
     p.width = p.packed.num_tiles * TILE_ROWS;
@@ -83,7 +88,8 @@ static void multiply(const kernels *k, const problem *p, bool exact, int tile_be
                      int token_end, float *y)
 {
     if (exact)
-        k->matmul_float(&p->packed, tile_begin, tile_end, p->x, p->x_stride, token_begin, token_end, y, p->y_stride);
+        k->matmul_float(&p->packed, tile_begin, tile_end, p->x, p->x_stride, token_begin, token_end, y,
+                        p->y_stride);
     else
         k->matmul_affine(&p->packed, tile_begin, tile_end, &p->quantized, token_begin, token_end, y, p->y_stride);
 }
@@ -98,8 +104,8 @@ static double activation(const problem *p, bool exact, int token, int col)
 }
 
 // One output in double precision, and a bound for what float32 arithmetic may be away from it.
-// Exact: a sum of n products has a relative error of n * 2^-24 of the sum of magnitudes, and an affine weight comes
-// with two roundings, of |scale * q| + |weight|. Integer: two products and roundings a group instead of n.
+// Exact: a sum of n products has a relative error of n * 2^-24 of the sum of magnitudes, and an affine weight
+// comes with two roundings, of |scale * q| + |weight|. Integer: two products and roundings a group instead of n.
 static void reference(const problem *p, bool exact, int token, int row, double *value, double *bound)
 {
     double sum = 0, magnitude = 0;
@@ -146,8 +152,8 @@ static void compare_with_scalar(const kernels *k, const problem *p, bool exact, 
                 fail_msg("%s %s, %s: type %d, %d bits group %d scales %d, %d x %d, %d tokens: token %d row %d is "
                          "%.9g, not %.9g",
                          k->isa, exact ? "float" : "int", how, (int)p->packed.type, p->packed.bits,
-                         p->packed.group_size, (int)p->packed.scale_type, p->rows, p->cols, p->num_tokens, token, row,
-                         (double)p->y[at + (size_t)row], (double)p->expected[at + (size_t)row]);
+                         p->packed.group_size, (int)p->packed.scale_type, p->rows, p->cols, p->num_tokens, token,
+                         row, (double)p->y[at + (size_t)row], (double)p->expected[at + (size_t)row]);
     }
 }
 
@@ -204,8 +210,8 @@ static void test_float_products_of_dense_weights(void **state)
     for (size_t t = 0; t < 3; t++)
         for (int num_tokens = 1; num_tokens <= 2 * MAX_TOKENS; num_tokens++)
             for (int round = 0; round < 3; round++) {
-                problem p = new_problem(random_dense(float_types[t], random_int(1, 70), random_int(1, 200)),
-                                        num_tokens);
+                problem p =
+                    new_problem(random_dense(float_types[t], random_int(1, 70), random_int(1, 200)), num_tokens);
                 check_all_tables(&p, true);
                 free_problem(&p);
             }
@@ -247,7 +253,8 @@ static void check_quantised(const float *x, size_t stride, int rows, int cols, i
             int q = 128 * expected.hi[at] + expected.lo[at];
             assert_true(abs(q) <= 16319 && expected.lo[at] >= -64 && expected.lo[at] <= 63);
             if (!isfinite(scale)) continue;
-            // half a step, and the roundings of scale, its inverse and the product: 3 * 2^-24 of at most 16319 steps
+            // half a step, and the roundings of scale, its inverse and the product: 3 * 2^-24 of at most 16319
+            // steps
             if (fabs((double)value - q * (double)scale) > 0.5032 * (double)scale + 0x1p-100)
                 fail_msg("%g became %d * %g", (double)value, q, (double)scale);
         }

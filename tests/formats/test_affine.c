@@ -13,8 +13,14 @@ static void hex_to_bytes(const char *hex, void *bytes, size_t length)
     }
 }
 
-static size_t number(yyjson_val *object, const char *key) { return yyjson_get_uint(yyjson_obj_get(object, key)); }
-static const char *text(yyjson_val *object, const char *key) { return yyjson_get_str(yyjson_obj_get(object, key)); }
+static size_t number(yyjson_val *object, const char *key)
+{
+    return yyjson_get_uint(yyjson_obj_get(object, key));
+}
+static const char *text(yyjson_val *object, const char *key)
+{
+    return yyjson_get_str(yyjson_obj_get(object, key));
+}
 
 // Room for the golden input: 12 rows of 128.
 typedef struct results {
@@ -148,9 +154,12 @@ static void test_floats_convert_unaligned(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_quantising_equals_mlx),       cmocka_unit_test(test_packing_round_trips),
-        cmocka_unit_test(test_only_what_mlx_has_is_supported), cmocka_unit_test(test_a_nan_is_a_number_all_the_same),
-        cmocka_unit_test(test_types_have_names_and_sizes),  cmocka_unit_test(test_floats_convert_unaligned),
+        cmocka_unit_test(test_quantising_equals_mlx),
+        cmocka_unit_test(test_packing_round_trips),
+        cmocka_unit_test(test_only_what_mlx_has_is_supported),
+        cmocka_unit_test(test_a_nan_is_a_number_all_the_same),
+        cmocka_unit_test(test_types_have_names_and_sizes),
+        cmocka_unit_test(test_floats_convert_unaligned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@ static void begin(buf *b, uint32_t version, uint64_t tensors, uint64_t values)
 
 static void put_key(buf *b, const char *key, uint32_t type) { put_text(b, key), put(b, type, 4); }
 
-static void put_tensor(buf *b, const char *name, uint32_t type, uint64_t rows, uint64_t columns, uint64_t offset)
+static void put_tensor(buf *b, const char *name, uint32_t type, uint64_t rows, uint64_t columns,
+                       uint64_t offset)
 {
     put_text(b, name);
     put(b, 2, 4);
@@ -57,7 +58,8 @@ static void test_every_type_dequantises_as_gguf_py(void **state)
     for (size_t i = 0; i < file.num_tensors; i++) {
         const gguf_tensor *t = &file.tensors[i];
         float *values = mem_alloc_zero(t->rows * t->columns, sizeof *values);
-        for (size_t r = 0; r < t->rows; r += 8) gguf_dequantize(t, r, t->rows - r < 8 ? t->rows - r : 8, values + r * t->columns);
+        for (size_t r = 0; r < t->rows; r += 8)
+            gguf_dequantize(t, r, t->rows - r < 8 ? t->rows - r : 8, values + r * t->columns);
         const char *expected = yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), t->name));
         if (strcmp(hash_words(values, t->rows * t->columns * sizeof *values), expected) != 0)
             fail_msg("%s (%s)", t->name, gguf_type_name(t->type));
@@ -149,7 +151,8 @@ static void test_metadata_is_typed(void **state)
     static const struct {
         const char *key;
         int64_t value;
-    } expected[] = {{"u8", 200}, {"i8", -3}, {"u16", 60000}, {"i16", -300}, {"i32", -5}, {"i64", -7}, {"absent", 42}};
+    } expected[] = {{"u8", 200}, {"i8", -3},  {"u16", 60000}, {"i16", -300},
+                    {"i32", -5}, {"i64", -7}, {"absent", 42}};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
         assert_ok(gguf_get_int(&file, expected[i].key, 42, &whole, &err));
         assert_int_equal(whole, expected[i].value);
@@ -214,7 +217,8 @@ static void test_tensors_are_placed_and_aligned(void **state)
     begin(&b, 3, 2, 1);
     put_key(&b, "general.alignment", GGUF_U32), put(&b, 64, 4);
     put_tensor(&b, "one", GGUF_TYPE_F32, 1, 3, 0);
-    put_text(&b, "cube"), put(&b, 3, 4), put(&b, 2, 8), put(&b, 3, 8), put(&b, 4, 8), put(&b, GGUF_TYPE_F16, 4), put(&b, 64, 8);
+    put_text(&b, "cube"), put(&b, 3, 4), put(&b, 2, 8), put(&b, 3, 8), put(&b, 4, 8),
+        put(&b, GGUF_TYPE_F16, 4), put(&b, 64, 8);
     while (b.length % 64) buf_append_char(&b, 0);
     pad(&b, 64 + 48);
     assert_ok(open_made(*state, &b, &file));
@@ -234,7 +238,8 @@ static void test_tensors_are_placed_and_aligned(void **state)
 }
 
 // One tensor "w", made wrong by the arguments.
-static llm_status open_tensor(const char *folder, const char *name, uint32_t type, uint64_t rows, uint64_t columns, uint64_t offset)
+static llm_status open_tensor(const char *folder, const char *name, uint32_t type, uint64_t rows,
+                              uint64_t columns, uint64_t offset)
 {
     buf b = {0};
     gguf_file file;
@@ -257,12 +262,17 @@ static void test_bad_tensors_are_refused(void **state)
     assert_error(open_tensor(*state, "w", GGUF_TYPE_F32, 1, 1, 32), LLM_LOAD_FAILED, "offset");
     assert_error(open_tensor(*state, "w", GGUF_TYPE_F32, 0, 32, 0), LLM_LOAD_FAILED, "shape");
     assert_error(open_tensor(*state, "w", GGUF_TYPE_F32, 32, 0, 0), LLM_LOAD_FAILED, "shape");
-    assert_error(open_tensor(*state, "w", GGUF_TYPE_F32, (uint64_t)1 << 62, 1, 0), LLM_LOAD_FAILED, "past the end");
+    assert_error(open_tensor(*state, "w", GGUF_TYPE_F32, (uint64_t)1 << 62, 1, 0), LLM_LOAD_FAILED,
+                 "past the end");
     assert_error(open_tensor(*state, "w", GGUF_TYPE_F32, 1, (uint64_t)1 << 62, 0), LLM_LOAD_FAILED, "shape");
-    assert_error(open_tensor(*state, "w", GGUF_TYPE_F16, UINT64_MAX, UINT64_MAX, 0), LLM_LOAD_FAILED, "shape");
-    assert_error(open_tensor(*state, "w", GGUF_TYPE_Q4_0, 1, 48, 0), LLM_LOAD_FAILED, "no whole blocks of Q4_0");
-    assert_error(open_tensor(*state, "w", GGUF_TYPE_Q6_K, 1, 128, 0), LLM_LOAD_FAILED, "no whole blocks of Q6_K");
-    assert_error(open_tensor(*state, "blk.0.w", 20, 1, 32, 0), LLM_UNSUPPORTED_FORMAT, "blk.0.w has the type IQ4_NL");
+    assert_error(open_tensor(*state, "w", GGUF_TYPE_F16, UINT64_MAX, UINT64_MAX, 0), LLM_LOAD_FAILED,
+                 "shape");
+    assert_error(open_tensor(*state, "w", GGUF_TYPE_Q4_0, 1, 48, 0), LLM_LOAD_FAILED,
+                 "no whole blocks of Q4_0");
+    assert_error(open_tensor(*state, "w", GGUF_TYPE_Q6_K, 1, 128, 0), LLM_LOAD_FAILED,
+                 "no whole blocks of Q6_K");
+    assert_error(open_tensor(*state, "blk.0.w", 20, 1, 32, 0), LLM_UNSUPPORTED_FORMAT,
+                 "blk.0.w has the type IQ4_NL");
     assert_error(open_tensor(*state, "blk.0.w", 9999, 1, 32, 0), LLM_UNSUPPORTED_FORMAT, "unknown type 9999");
     assert_error(open_tensor(*state, "", GGUF_TYPE_F32, 1, 32, 0), LLM_LOAD_FAILED, "name");
     assert_error(open_tensor(*state, long_name, GGUF_TYPE_F32, 1, 32, 0), LLM_LOAD_FAILED, "name");
@@ -380,7 +390,8 @@ static void test_every_failed_allocation_is_reported(void **state)
             size_t count;
             assert_true(allowed >= 6);
             mem_fail_after(0);
-            assert_error(gguf_get_strings(&file, "tokenizer.ggml.tokens", &items, &count, &err), LLM_OUT_OF_MEMORY, "tokens");
+            assert_error(gguf_get_strings(&file, "tokenizer.ggml.tokens", &items, &count, &err),
+                         LLM_OUT_OF_MEMORY, "tokens");
             mem_fail_after(-1);
             gguf_close(&file);
             break;

@@ -63,9 +63,11 @@ static void test_headers_of_every_good_kind(void **state)
     safetensors_file file;
     static const char *const good[] = {
         "{\"__metadata__\":{\"format\":\"mlx\"},\"a\":" T("F32", "[1,2]", "[0,8]") "}",
-        "{\"b\":" T("U8", "[4]", "[4,8]") ",\"a\":" T("BF16", "[2,1]", "[0,4]") "}   ", // in any order, padded
+        "{\"b\":" T("U8", "[4]", "[4,8]") ",\"a\":" T("BF16", "[2,1]",
+                                                      "[0,4]") "}   ", // in any order, padded
         "{\"scalar\":" T("I64", "[]", "[0,8]") "}",
-        "{\"a\":" T("F64", "[1]", "[0,8]") ",\"empty\":" T("F32", "[3,0]", "[0,0]") ",\"z\":" T("I8", "[0]", "[8,8]") "}",
+        "{\"a\":" T("F64", "[1]", "[0,8]") ",\"empty\":" T("F32", "[3,0]", "[0,0]") ",\"z\":" T("I8", "[0]",
+                                                                                                "[8,8]") "}",
         "{\"more\":{\"dtype\":\"BOOL\",\"note\":1,\"shape\":[1,1,1,1,1,1,1,8],\"data_offsets\":[0,8]}}",
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -95,7 +97,8 @@ static void test_bad_headers_are_refused(void **state)
         {"{\"__metadata__\":{\"x\":1}}", "not a string", LLM_LOAD_FAILED},
         {"{\"__metadata__\":{},\"__metadata__\":{}}", "twice", LLM_LOAD_FAILED},
         {"{\"a\":" T("F32", "[2]", "[0,8]") ",\"a\":" T("F32", "[2]", "[0,8]") "}", "twice", LLM_LOAD_FAILED},
-        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", "twice", LLM_LOAD_FAILED},
+        {"{\"a\":{\"dtype\":\"F32\",\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", "twice",
+         LLM_LOAD_FAILED},
         {"{\"a\\u0000b\":" T("F32", "[2]", "[0,8]") "}", "NUL", LLM_LOAD_FAILED},
         {"{\"a\":" T("F8_E4M3", "[8]", "[0,8]") "}", "F8_E4M3", LLM_UNSUPPORTED_FORMAT},
         {"{\"a\":{\"dtype\":5,\"shape\":[2],\"data_offsets\":[0,8]}}", "dtype", LLM_LOAD_FAILED},
@@ -113,15 +116,19 @@ static void test_bad_headers_are_refused(void **state)
         {"{\"a\":" T("F32", "[2]", "[0,-8]") "}", "pair", LLM_LOAD_FAILED},
         {"{\"a\":" T("F32", "[2]", "\"08\"") "}", "pair", LLM_LOAD_FAILED},
         {"{\"a\":" T("F32", "[2]", "[8,16]") "}", "past the end", LLM_LOAD_FAILED},
-        {"{\"a\":" T("U8", "[1]", "[18446744073709551614,18446744073709551615]") "}", "past the end", LLM_LOAD_FAILED},
+        {"{\"a\":" T("U8", "[1]", "[18446744073709551614,18446744073709551615]") "}", "past the end",
+         LLM_LOAD_FAILED},
         {"{\"a\":" T("U8", "[4]", "[4,8]") "}", "gap", LLM_LOAD_FAILED},
         {"{\"a\":" T("U8", "[4]", "[0,4]") "}", "follow the last", LLM_LOAD_FAILED},
-        {"{\"a\":" T("U8", "[8]", "[0,8]") ",\"b\":" T("U8", "[4]", "[4,8]") "}", "overlaps", LLM_LOAD_FAILED},
-        {"{\"a\":" T("U8", "[8]", "[0,8]") ",\"b\":" T("U8", "[8]", "[0,8]") "}", "overlaps", LLM_LOAD_FAILED},
+        {"{\"a\":" T("U8", "[8]", "[0,8]") ",\"b\":" T("U8", "[4]", "[4,8]") "}", "overlaps",
+         LLM_LOAD_FAILED},
+        {"{\"a\":" T("U8", "[8]", "[0,8]") ",\"b\":" T("U8", "[8]", "[0,8]") "}", "overlaps",
+         LLM_LOAD_FAILED},
     };
     safetensors_file file;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        assert_error(safetensors_open(make_file(*state, bad[i].header, 8), &file, &err), bad[i].code, bad[i].why);
+        assert_error(safetensors_open(make_file(*state, bad[i].header, 8), &file, &err), bad[i].code,
+                     bad[i].why);
     assert_non_null(strstr(err.message, "made.safetensors"));
 }
 
@@ -150,9 +157,11 @@ static void test_no_truncation_is_taken_for_whole(void **state)
     memcpy(&header, whole, 8);
     const char *path = path_in(*state, "cut.safetensors");
     safetensors_file file;
-    for (size_t cut = 0; cut < length; cut += cut < 16 || cut + 40 > header ? 1 + (cut > header + 16) * 97 : 13) {
+    for (size_t cut = 0; cut < length;
+         cut += cut < 16 || cut + 40 > header ? 1 + (cut > header + 16) * 97 : 13) {
         write_bytes(path, whole, cut);
-        if (safetensors_open(path, &file, &err) != LLM_LOAD_FAILED) fail_msg("cut at %zu: %s", cut, err.message);
+        if (safetensors_open(path, &file, &err) != LLM_LOAD_FAILED)
+            fail_msg("cut at %zu: %s", cut, err.message);
     }
     // Any one changed byte of the header is refused or leaves everything in range.
     for (size_t at = 0; at < 8 + header; at += 7) {
@@ -174,7 +183,8 @@ static void test_folders(void **state)
 {
     safetensors_model model;
     const char *folder = *state, *index = path_in(folder, "model.safetensors.index.json");
-    static const char one[] = "\x43\x00\x00\x00\x00\x00\x00\x00{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}              X";
+    static const char one[] = "\x43\x00\x00\x00\x00\x00\x00\x00{\"t\":{\"dtype\":\"U8\",\"shape\":[1],\"data_"
+                              "offsets\":[0,1]}}              X";
     assert_error(safetensors_model_open(path_in(folder, "none"), &model, &err), LLM_IO_ERROR, "none");
     assert_error(safetensors_model_open(folder, &model, &err), LLM_LOAD_FAILED, "no model*.safetensors");
     size_t size = sizeof one - 1;
@@ -203,7 +213,8 @@ static void test_folders(void **state)
         write_bytes(index, bad[i].index, strlen(bad[i].index));
         assert_error(safetensors_model_open(folder, &model, &err), LLM_LOAD_FAILED, bad[i].why);
     }
-    static const char good[] = "{\"weight_map\":{\"t\":\"model-1.safetensors\",\"u\":\"model-1.safetensors\"}}";
+    static const char good[] =
+        "{\"weight_map\":{\"t\":\"model-1.safetensors\",\"u\":\"model-1.safetensors\"}}";
     write_bytes(index, good, sizeof good - 1);
     assert_ok(safetensors_model_open(folder, &model, &err));
     safetensors_model_close(&model);
@@ -222,10 +233,8 @@ static llm_status fill_with_index(void *user, size_t index, const void **data, l
 }
 
 static const safetensors_entry entries[] = {
-    {"b.weight", DTYPE_U32, 2, {2, 5}, NULL},
-    {"a \"quoted\"\n", DTYPE_BF16, 1, {3}, NULL},
-    {"scalar", DTYPE_F32, 0, {0}, NULL},
-    {"empty", DTYPE_F16, 2, {4, 0}, NULL},
+    {"b.weight", DTYPE_U32, 2, {2, 5}, NULL}, {"a \"quoted\"\n", DTYPE_BF16, 1, {3}, NULL},
+    {"scalar", DTYPE_F32, 0, {0}, NULL},      {"empty", DTYPE_F16, 2, {4, 0}, NULL},
     {"big", DTYPE_U8, 1, {60}, NULL},
 };
 
@@ -289,16 +298,25 @@ static void test_failed_writing_leaves_nothing(void **state)
 {
     const char *folder = *state;
     size_t stop = 2;
-    assert_error(safetensors_write(path_in(folder, "x"), entries, 5, fill_with_index, &stop, &err), LLM_CANCELLED, "stopped");
-    assert_error(safetensors_write(path_in(folder, "x"), entries, 1, NULL, NULL, &err), LLM_INVALID_ARGUMENT, "no data");
+    assert_error(safetensors_write(path_in(folder, "x"), entries, 5, fill_with_index, &stop, &err),
+                 LLM_CANCELLED, "stopped");
+    assert_error(safetensors_write(path_in(folder, "x"), entries, 1, NULL, NULL, &err), LLM_INVALID_ARGUMENT,
+                 "no data");
     safetensors_entry huge = {"h", DTYPE_F32, 2, {(size_t)1 << 40, (size_t)1 << 40}, NULL};
-    assert_error(safetensors_write(path_in(folder, "x"), &huge, 1, NULL, NULL, &err), LLM_INVALID_ARGUMENT, "shape");
-    assert_error(safetensors_model_write(folder, &huge, 1, 50, 0, NULL, NULL, &err), LLM_INVALID_ARGUMENT, "shape");
-    safetensors_entry pair[2] = {{"h", DTYPE_U8, 1, {SIZE_MAX / 2 + 1}, NULL}, {"i", DTYPE_U8, 1, {SIZE_MAX / 2 + 1}, NULL}};
-    assert_error(safetensors_model_write(folder, pair, 2, 50, 0, NULL, NULL, &err), LLM_INVALID_ARGUMENT, "too large");
-    assert_error(safetensors_write(path_in(folder, "x"), pair, 2, NULL, NULL, &err), LLM_INVALID_ARGUMENT, "too large");
-    assert_error(safetensors_write(path_in(folder, "none/x"), entries, 0, NULL, NULL, &err), LLM_IO_ERROR, "none/x");
-    if (access("/dev/full", W_OK) == 0) assert_error(safetensors_write("/dev/x/y", entries, 0, NULL, NULL, &err), LLM_IO_ERROR, "/dev/x/y");
+    assert_error(safetensors_write(path_in(folder, "x"), &huge, 1, NULL, NULL, &err), LLM_INVALID_ARGUMENT,
+                 "shape");
+    assert_error(safetensors_model_write(folder, &huge, 1, 50, 0, NULL, NULL, &err), LLM_INVALID_ARGUMENT,
+                 "shape");
+    safetensors_entry pair[2] = {{"h", DTYPE_U8, 1, {SIZE_MAX / 2 + 1}, NULL},
+                                 {"i", DTYPE_U8, 1, {SIZE_MAX / 2 + 1}, NULL}};
+    assert_error(safetensors_model_write(folder, pair, 2, 50, 0, NULL, NULL, &err), LLM_INVALID_ARGUMENT,
+                 "too large");
+    assert_error(safetensors_write(path_in(folder, "x"), pair, 2, NULL, NULL, &err), LLM_INVALID_ARGUMENT,
+                 "too large");
+    assert_error(safetensors_write(path_in(folder, "none/x"), entries, 0, NULL, NULL, &err), LLM_IO_ERROR,
+                 "none/x");
+    if (access("/dev/full", W_OK) == 0)
+        assert_error(safetensors_write("/dev/x/y", entries, 0, NULL, NULL, &err), LLM_IO_ERROR, "/dev/x/y");
     assert_int_equal(count_entries(folder), 0);
 }
 

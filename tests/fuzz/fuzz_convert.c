@@ -1,4 +1,5 @@
-// Any bytes as a GGUF model to convert: every failure leaves nothing behind, every success a model that opens.
+// Any bytes as a GGUF model to convert: every failure leaves nothing behind, every success a model that
+// opens.
 #include "base/file.h"
 #include "base/json.h"
 #include "formats/safetensors.h"
@@ -26,8 +27,8 @@ static void check_json(const char *folder, const char *name)
 
 static void check_and_remove(const char *folder)
 {
-    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-                                        "model.safetensors.index.json"};
+    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
+                                        "tokenizer_config.json", "model.safetensors.index.json"};
     safetensors_model model;
     llm_error err;
     if (safetensors_model_open(folder, &model, &err) != LLM_OK) abort();
@@ -53,8 +54,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (fd < 0) return 0;
     snprintf(target, sizeof target, "%s/out", folder);
     llm_status status = convert_model(path, target, &options, &report, &err);
-    if (status == LLM_OK) check_and_remove(target);
-    else if (rmdir(folder) != 0 || !err.message[0] || mkdir(folder, 0700) != 0) abort(); // rmdir: nothing was in it
+    if (status == LLM_OK)
+        check_and_remove(target);
+    else if (rmdir(folder) != 0 || !err.message[0] || mkdir(folder, 0700) != 0)
+        abort(); // rmdir: nothing was in it
     convert_report_free(&report);
     close(fd);
     return 0;

@@ -28,7 +28,8 @@ static void read_value(const gguf_file *file, const gguf_value *value)
     gguf_get_floats(file, key, &floats, &count, NULL);
     gguf_get_strings(file, key, &texts, &count, NULL);
     for (size_t i = 0; texts && i < count; i++)
-        if (texts[i].length && memchr(texts[i].text, 0xFF, texts[i].length) == texts) abort(); // reads all of it
+        if (texts[i].length && memchr(texts[i].text, 0xFF, texts[i].length) == texts)
+            abort(); // reads all of it
     mem_free(ints);
     mem_free(floats);
     mem_free(texts);
@@ -50,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             mem_free(row);
         }
         gguf_close(&file);
-    } else if (!err.message[0]) abort();
+    } else if (!err.message[0])
+        abort();
     close(fd);
     return 0;
 }

@@ -21,7 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         safetensors_close(&file);
         __asm__ volatile("" : : "r"(sum)); // the reads must happen
-    } else if (!err.message[0]) abort();
+    } else if (!err.message[0])
+        abort();
     close(fd);
     return 0;
 }

@@ -1,4 +1,5 @@
-// Conversion: families from GGUF against the models they were made from, MLX's own quantisation, tokenizers, failures.
+// Conversion: families from GGUF against the models they were made from, MLX's own quantisation, tokenizers,
+// failures.
 #include "testing.h"
 #include "files.h"
 #include "base/buf.h"
@@ -9,7 +10,8 @@
 
 static llm_error err;
 
-static void convert(const char *source, const char *target, const convert_options *options, convert_report *report)
+static void convert(const char *source, const char *target, const convert_options *options,
+                    convert_report *report)
 {
     assert_ok(convert_model(source, target, options, report, &err));
 }
@@ -19,17 +21,21 @@ static void assert_members(yyjson_val *actual, yyjson_val *expected, const char 
 {
     size_t i, n;
     yyjson_val *key, *value;
-    yyjson_obj_foreach(expected, i, n, key, value) {
+    yyjson_obj_foreach(expected, i, n, key, value)
+    {
         const char *name = yyjson_get_str(key);
         bool skip = false;
         for (size_t k = 0; but && but[k]; k++) skip |= strcmp(but[k], name) == 0;
         if (skip) continue;
         yyjson_val *found = yyjson_obj_get(actual, name);
         if (!found) fail_msg("%s: \"%s\" is missing", what, name);
-        bool same = yyjson_is_num(value) ? yyjson_is_num(found) && (float)yyjson_get_num(value) == (float)yyjson_get_num(found)
-                                         : yyjson_equals(value, found);
-        if (!same && yyjson_is_obj(value)) assert_members(found, value, NULL, name);
-        else if (!same) fail_msg("%s: \"%s\" differs", what, name);
+        bool same = yyjson_is_num(value)
+                        ? yyjson_is_num(found) && (float)yyjson_get_num(value) == (float)yyjson_get_num(found)
+                        : yyjson_equals(value, found);
+        if (!same && yyjson_is_obj(value))
+            assert_members(found, value, NULL, name);
+        else if (!same)
+            fail_msg("%s: \"%s\" differs", what, name);
     }
 }
 
@@ -41,22 +47,34 @@ static void assert_same_tensors(const char *a_path, const char *b_path)
     assert_int_equal(a.num_tensors, b.num_tensors);
     for (size_t i = 0; i < a.num_tensors; i++) {
         const safetensors_tensor *x = a.tensors[i], *y = safetensors_model_find(&b, x->name);
-        if (!y || x->type != y->type || x->size != y->size || memcmp(x->shape, y->shape, sizeof x->shape) != 0 ||
-            memcmp(x->data, y->data, x->size) != 0)
+        if (!y || x->type != y->type || x->size != y->size ||
+            memcmp(x->shape, y->shape, sizeof x->shape) != 0 || memcmp(x->data, y->data, x->size) != 0)
             fail_msg("%s of %s", x->name, a_path);
     }
     safetensors_model_close(&a);
     safetensors_model_close(&b);
 }
 
-// The GGUF files were written from the golden models as llama.cpp's converter does: converting them gives those back.
+// The GGUF files were written from the golden models as llama.cpp's converter does: converting them gives
+// those back.
 static void test_every_family_comes_back_from_gguf(void **state)
 {
-    static const char *const cases[] = {"llama-untied-mqa", "llama-biases", "llama-rope-llama3", "llama-rope-linear", "qwen2-tied",
-                                        "qwen3-yarn", "gemma2", "gemma3-text", "phi3-longrope", "phi3-partial-gqa-tied", "smollm3",
-                                        "granite", "olmo2"};
+    static const char *const cases[] = {"llama-untied-mqa",
+                                        "llama-biases",
+                                        "llama-rope-llama3",
+                                        "llama-rope-linear",
+                                        "qwen2-tied",
+                                        "qwen3-yarn",
+                                        "gemma2",
+                                        "gemma3-text",
+                                        "phi3-longrope",
+                                        "phi3-partial-gqa-tied",
+                                        "smollm3",
+                                        "granite",
+                                        "olmo2"};
     // GGUF does not say these: llama.cpp derives the first from the model's size, and ignores the others.
-    static const char *const unsaid[] = {"query_pre_attn_scalar", "sliding_window", "use_sliding_window", NULL};
+    static const char *const unsaid[] = {"query_pre_attn_scalar", "sliding_window", "use_sliding_window",
+                                         NULL};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char source[100], folder[600];
         convert_report report;
@@ -68,11 +86,14 @@ static void test_every_family_comes_back_from_gguf(void **state)
         assert_int_equal(report.num_lines, 0);
         convert_report_free(&report);
         assert_same_tensors(folder, model);
-        yyjson_doc *actual = read_json(path_in(folder, "config.json")), *expected = read_json(path_in(model, "config.json"));
+        yyjson_doc *actual = read_json(path_in(folder, "config.json")),
+                   *expected = read_json(path_in(model, "config.json"));
         bool gemma = strncmp(cases[i], "gemma", 5) == 0;
         assert_members(yyjson_doc_get_root(actual), yyjson_doc_get_root(expected),
                        gemma || strcmp(cases[i], "qwen2-tied") == 0 ? unsaid : NULL, cases[i]);
-        if (gemma) assert_int_equal(yyjson_get_int(yyjson_obj_get(yyjson_doc_get_root(actual), "sliding_window")), 8);
+        if (gemma)
+            assert_int_equal(yyjson_get_int(yyjson_obj_get(yyjson_doc_get_root(actual), "sliding_window")),
+                             8);
         json_free(actual);
         json_free(expected);
     }
@@ -89,7 +110,8 @@ static void test_blocks_are_taken_over_without_loss(void **state)
     assert_int_equal(report.num_exact, 9); // all but Q4_K, Q5_K, Q6_K
     assert_int_equal(report.num_lines, 3);
     assert_non_null(strstr(report.lines[0], "blk.0.attn_q.weight (Q4_K): scales rounded to float16"));
-    assert_non_null(strstr(report.lines[2], "token_embd.weight (Q6_K) requantised to 8 bits, groups of 32: max error"));
+    assert_non_null(
+        strstr(report.lines[2], "token_embd.weight (Q6_K) requantised to 8 bits, groups of 32: max error"));
     convert_report_free(&report);
     assert_ok(gguf_open(golden("formats/quants.gguf"), &file, &err));
     assert_ok(safetensors_model_open(folder, &model, &err));
@@ -117,7 +139,8 @@ static void test_blocks_are_taken_over_without_loss(void **state)
             assert_non_null(parts[p] = safetensors_model_find(&model, names[p]));
         }
         assert_int_equal(parts[1]->type, DTYPE_F16);
-        affine_matrix m = {parts[0]->data, parts[1]->data, parts[2]->data, DTYPE_F16, t->rows, t->columns, rows[i].bits, 32};
+        affine_matrix m = {parts[0]->data, parts[1]->data, parts[2]->data, DTYPE_F16,
+                           t->rows,        t->columns,     rows[i].bits,   32};
         bool permuted = rows[i].tolerance > 0 && rows[i].gguf[0] == 'b';
         float expected[256], actual[256];
         for (size_t r = 0; r < t->rows; r++) {
@@ -128,13 +151,15 @@ static void test_blocks_are_taken_over_without_loss(void **state)
             for (size_t c = 0; c < t->columns; c++) {
                 float difference = expected[c] - actual[c];
                 if (difference > rows[i].tolerance || -difference > rows[i].tolerance)
-                    fail_msg("%s [%zu, %zu]: %g, not %g", rows[i].gguf, r, c, (double)actual[c], (double)expected[c]);
+                    fail_msg("%s [%zu, %zu]: %g, not %g", rows[i].gguf, r, c, (double)actual[c],
+                             (double)expected[c]);
             }
         }
     }
     yyjson_doc *config = read_json(path_in(folder, "config.json"));
     yyjson_val *quantization = yyjson_obj_get(yyjson_doc_get_root(config), "quantization");
-    assert_true(yyjson_equals(quantization, yyjson_obj_get(yyjson_doc_get_root(config), "quantization_config")));
+    assert_true(
+        yyjson_equals(quantization, yyjson_obj_get(yyjson_doc_get_root(config), "quantization_config")));
     int64_t top = yyjson_get_int(yyjson_obj_get(quantization, "bits"));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         yyjson_val *own = yyjson_obj_get(quantization, rows[i].module);
@@ -159,17 +184,20 @@ static void check_hf_case(const char *folder, yyjson_val *c)
     yyjson_val *tensors = yyjson_obj_get(c, "tensors");
     assert_int_equal(model.num_tensors, yyjson_obj_size(tensors));
     for (size_t i = 0; i < model.num_tensors; i++) {
-        yyjson_val *expected = yyjson_obj_get(tensors, model.tensors[i]->name), *shape = yyjson_arr_get_first(expected);
+        yyjson_val *expected = yyjson_obj_get(tensors, model.tensors[i]->name),
+                   *shape = yyjson_arr_get_first(expected);
         if (!expected) fail_msg("%s: %s", name, model.tensors[i]->name);
         assert_int_equal(yyjson_arr_size(shape), model.tensors[i]->num_dims);
         for (int d = 0; d < model.tensors[i]->num_dims; d++)
             assert_int_equal(yyjson_get_uint(yyjson_arr_get(shape, (size_t)d)), model.tensors[i]->shape[d]);
-        if (strcmp(hash_words(model.tensors[i]->data, model.tensors[i]->size), yyjson_get_str(yyjson_arr_get_last(expected))) != 0)
+        if (strcmp(hash_words(model.tensors[i]->data, model.tensors[i]->size),
+                   yyjson_get_str(yyjson_arr_get_last(expected))) != 0)
             fail_msg("%s: %s", name, model.tensors[i]->name);
     }
     safetensors_model_close(&model);
     yyjson_doc *config = read_json(path_in(target, "config.json"));
-    assert_int_equal(yyjson_obj_size(yyjson_doc_get_root(config)), yyjson_obj_size(yyjson_obj_get(c, "config")));
+    assert_int_equal(yyjson_obj_size(yyjson_doc_get_root(config)),
+                     yyjson_obj_size(yyjson_obj_get(c, "config")));
     // While it loads a model, mlx-lm writes defaults into the config's text part; we leave it as it is.
     static const char *const but[] = {"text_config", NULL};
     assert_members(yyjson_doc_get_root(config), yyjson_obj_get(c, "config"), but, name);
@@ -178,7 +206,8 @@ static void check_hf_case(const char *folder, yyjson_val *c)
     json_free(config);
     yyjson_doc *index = read_json(path_in(target, "model.safetensors.index.json"));
     yyjson_val *metadata = yyjson_obj_get(yyjson_doc_get_root(index), "metadata");
-    assert_int_equal(yyjson_get_uint(yyjson_obj_get(metadata, "total_parameters")), yyjson_get_uint(yyjson_obj_get(c, "parameters")));
+    assert_int_equal(yyjson_get_uint(yyjson_obj_get(metadata, "total_parameters")),
+                     yyjson_get_uint(yyjson_obj_get(c, "parameters")));
     json_free(index);
 }
 
@@ -201,7 +230,8 @@ static void test_a_directory_can_only_be_copied(void **state)
     assert_int_equal(report.num_exact, report.num_tensors);
     convert_report_free(&report);
     size_t a_length, b_length;
-    char *a = read_bytes(path_in(folder, "tokenizer.json"), &a_length), *b = read_bytes(golden("models/chat/tokenizer.json"), &b_length);
+    char *a = read_bytes(path_in(folder, "tokenizer.json"), &a_length),
+         *b = read_bytes(golden("models/chat/tokenizer.json"), &b_length);
     assert_int_equal(a_length, b_length);
     assert_memory_equal(a, b, a_length);
     mem_free(a);
@@ -237,10 +267,7 @@ static void test_gguf_with_bits_equals_the_original_with_bits(void **state)
     }
 }
 
-static yyjson_val *in(yyjson_doc *doc, const char *pointer)
-{
-    return yyjson_doc_ptr_get(doc, pointer);
-}
+static yyjson_val *in(yyjson_doc *doc, const char *pointer) { return yyjson_doc_ptr_get(doc, pointer); }
 
 static void check_tokenizer(const char *folder, const char *name, bool has_template)
 {
@@ -249,12 +276,15 @@ static void check_tokenizer(const char *folder, const char *name, bool has_templ
     snprintf(expected_path, sizeof expected_path, "formats/%s.json", name);
     snprintf(target, sizeof target, "%s/%s", folder, name);
     convert(golden(source), target, NULL, NULL);
-    yyjson_doc *actual = read_json(path_in(target, "tokenizer.json")), *expected = read_json(golden(expected_path));
-    static const char *const members[] = {"/version", "/added_tokens", "/normalizer", "/pre_tokenizer", "/decoder", "/model/vocab",
-                                          "/model/merges", "/model/type", "/model/byte_fallback", "/model/fuse_unk",
-                                          "/model/unk_token", "/model/ignore_merges"};
+    yyjson_doc *actual = read_json(path_in(target, "tokenizer.json")),
+               *expected = read_json(golden(expected_path));
+    static const char *const members[] = {"/version",        "/added_tokens",    "/normalizer",
+                                          "/pre_tokenizer",  "/decoder",         "/model/vocab",
+                                          "/model/merges",   "/model/type",      "/model/byte_fallback",
+                                          "/model/fuse_unk", "/model/unk_token", "/model/ignore_merges"};
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
-        if (!yyjson_equals(in(actual, members[i]), in(expected, members[i]))) fail_msg("%s: %s", name, members[i]);
+        if (!yyjson_equals(in(actual, members[i]), in(expected, members[i])))
+            fail_msg("%s: %s", name, members[i]);
     if (!yyjson_is_null(in(expected, "/post_processor")))
         assert_true(yyjson_equals(in(actual, "/post_processor"), in(expected, "/post_processor")));
     json_free(actual);
@@ -272,7 +302,8 @@ static void test_tokenizers_equal_the_library(void **state)
     check_tokenizer(*state, "spm-no-prefix", false);
     check_tokenizer(*state, "bpe", true);
     yyjson_doc *bpe = read_json(path_in(path_in(*state, "bpe"), "tokenizer.json"));
-    assert_string_equal(yyjson_get_str(in(bpe, "/post_processor/single/0/SpecialToken/id")), "<|begin_of_text|>");
+    assert_string_equal(yyjson_get_str(in(bpe, "/post_processor/single/0/SpecialToken/id")),
+                        "<|begin_of_text|>");
     assert_int_equal(yyjson_get_int(in(bpe, "/post_processor/pair/3/Sequence/type_id")), 1);
     json_free(bpe);
 }
@@ -288,7 +319,8 @@ static void test_ends_of_answers_are_listed(void **state)
 }
 
 // A copy of a golden GGUF with the first place of `from` replaced by `to` (as long).
-static const char *patched(const char *folder, const char *name, const char *from, const char *to, size_t size)
+static const char *patched(const char *folder, const char *name, const char *from, const char *to,
+                           size_t size)
 {
     char source[100];
     size_t length;
@@ -315,32 +347,42 @@ static void test_what_cannot_be_converted_says_so(void **state)
     } bad[] = {
 #define ROW(name, from, to, code, why) {name, from, to, sizeof(from) - 1, code, why}
         ROW("olmo2", "olmo2", "olmo9", LLM_UNSUPPORTED_FORMAT, "the model family olmo9"),
-        ROW("olmo2", "general.architecture", "general.architextura", LLM_LOAD_FAILED, "general.architecture is missing"),
-        ROW("olmo2", "olmo2.block_count", "olmo2.block_xount", LLM_LOAD_FAILED, "olmo2.block_count is missing"),
+        ROW("olmo2", "general.architecture", "general.architextura", LLM_LOAD_FAILED,
+            "general.architecture is missing"),
+        ROW("olmo2", "olmo2.block_count", "olmo2.block_xount", LLM_LOAD_FAILED,
+            "olmo2.block_count is missing"),
         ROW("olmo2", "blk.1.ffn_up", "blk.1.ffn_xp", LLM_LOAD_FAILED, "blk.1.ffn_up.weight is missing"),
-        ROW("llama-biases", "blk.1.ffn_up.bias", "blk.1.ffn_up.xxxx", LLM_UNSUPPORTED_FORMAT, "blk.1.ffn_up.xxxx does not belong"),
-        ROW("qwen2-tied", "blk.1.attn_q.bias", "blk.1.attn_q.xxxx", LLM_LOAD_FAILED, "blk.1.attn_q.bias is missing"),
-        ROW("olmo2", "tokenizer.ggml.model\x08\0\0\0\x04\0\0\0\0\0\0\0gpt2", "tokenizer.ggml.model\x08\0\0\0\x04\0\0\0\0\0\0\0bert",
-            LLM_UNSUPPORTED_FORMAT, "tokenizer model bert"),
+        ROW("llama-biases", "blk.1.ffn_up.bias", "blk.1.ffn_up.xxxx", LLM_UNSUPPORTED_FORMAT,
+            "blk.1.ffn_up.xxxx does not belong"),
+        ROW("qwen2-tied", "blk.1.attn_q.bias", "blk.1.attn_q.xxxx", LLM_LOAD_FAILED,
+            "blk.1.attn_q.bias is missing"),
+        ROW("olmo2", "tokenizer.ggml.model\x08\0\0\0\x04\0\0\0\0\0\0\0gpt2",
+            "tokenizer.ggml.model\x08\0\0\0\x04\0\0\0\0\0\0\0bert", LLM_UNSUPPORTED_FORMAT,
+            "tokenizer model bert"),
         ROW("olmo2", "gpt-2", "gpt-7", LLM_UNSUPPORTED_FORMAT, "pre-tokenizer gpt-7"),
         ROW("olmo2", "tokenizer.ggml.tokens", "tokenizer.ggml.tokenx", LLM_LOAD_FAILED, "0 tokens"),
         ROW("olmo2", "tokenizer.ggml.merges", "tokenizer.ggml.xerges", LLM_LOAD_FAILED, "merges is missing"),
         ROW("olmo2", "th e", "th__", LLM_LOAD_FAILED, "merge 1 is not a pair"),
         ROW("olmo2", "[PAD30]", "[PAD\xFF\xFF]", LLM_LOAD_FAILED, "token 30 is not valid text"),
         ROW("spm", "tokenizer.ggml.scores", "tokenizer.ggml.scorex", LLM_LOAD_FAILED, "scores are missing"),
-        ROW("qwen3-yarn", "rope.scaling.original_context_length", "rope.scaling.original_context_lengtx", LLM_LOAD_FAILED, "YaRN"),
-        ROW("qwen3-yarn", "\x04\0\0\0\0\0\0\0yarn", "\x04\0\0\0\0\0\0\0yeti", LLM_UNSUPPORTED_FORMAT, "rope scaling yeti"),
-        ROW("qwen3-yarn", "attention.value_length\x04\0\0\0\x10", "attention.value_length\x04\0\0\0\x11", LLM_UNSUPPORTED_FORMAT, "values"),
-        ROW("llama-rope-llama3", "rope.freq_base\x06\0\0\0\x00\x40\x1C\x46", "rope.freq_base\x06\0\0\0\x00\x40\x1C\x49",
-            LLM_UNSUPPORTED_FORMAT, "rope_freqs"),
-        ROW("llama-rope-llama3", "rope.freq_base\x06\0\0\0\x00\x40\x1C\x46", "rope.freq_base\x06\0\0\0\x00\x40\x1C\xC9",
-            LLM_LOAD_FAILED, "rope base"),
-        ROW("llama-rope-llama3", "rope.freq_base\x06\0\0\0\x00\x40\x1C\x46", "rope.freq_base\x06\0\0\0\x00\x00\x80\x7F",
-            LLM_LOAD_FAILED, "finite"),
-        ROW("phi3-longrope", "rope_factors_short", "rope_factors_xhort", LLM_LOAD_FAILED, "only one of the two"),
-        ROW("llama-rope-linear", "head_count_kv\x04\0\0\0\x02", "head_count_kv\x04\0\0\0\x03", LLM_LOAD_FAILED, "heads"),
-        ROW("llama-rope-linear", "rope.dimension_count\x04\0\0\0\x08", "rope.dimension_count\x04\0\0\0\x04", LLM_UNSUPPORTED_FORMAT,
-            "partial rotation"),
+        ROW("qwen3-yarn", "rope.scaling.original_context_length", "rope.scaling.original_context_lengtx",
+            LLM_LOAD_FAILED, "YaRN"),
+        ROW("qwen3-yarn", "\x04\0\0\0\0\0\0\0yarn", "\x04\0\0\0\0\0\0\0yeti", LLM_UNSUPPORTED_FORMAT,
+            "rope scaling yeti"),
+        ROW("qwen3-yarn", "attention.value_length\x04\0\0\0\x10", "attention.value_length\x04\0\0\0\x11",
+            LLM_UNSUPPORTED_FORMAT, "values"),
+        ROW("llama-rope-llama3", "rope.freq_base\x06\0\0\0\x00\x40\x1C\x46",
+            "rope.freq_base\x06\0\0\0\x00\x40\x1C\x49", LLM_UNSUPPORTED_FORMAT, "rope_freqs"),
+        ROW("llama-rope-llama3", "rope.freq_base\x06\0\0\0\x00\x40\x1C\x46",
+            "rope.freq_base\x06\0\0\0\x00\x40\x1C\xC9", LLM_LOAD_FAILED, "rope base"),
+        ROW("llama-rope-llama3", "rope.freq_base\x06\0\0\0\x00\x40\x1C\x46",
+            "rope.freq_base\x06\0\0\0\x00\x00\x80\x7F", LLM_LOAD_FAILED, "finite"),
+        ROW("phi3-longrope", "rope_factors_short", "rope_factors_xhort", LLM_LOAD_FAILED,
+            "only one of the two"),
+        ROW("llama-rope-linear", "head_count_kv\x04\0\0\0\x02", "head_count_kv\x04\0\0\0\x03",
+            LLM_LOAD_FAILED, "heads"),
+        ROW("llama-rope-linear", "rope.dimension_count\x04\0\0\0\x08", "rope.dimension_count\x04\0\0\0\x04",
+            LLM_UNSUPPORTED_FORMAT, "partial rotation"),
 #undef ROW
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -367,12 +409,17 @@ static void test_failures_leave_nothing_behind(void **state)
     assert_error(convert_model(source, target, &stopping, NULL, &err), LLM_CANCELLED, "cancelled");
     assert_int_equal(calls, 3);
     assert_int_equal(count_entries(folder), 0);
-    assert_error(convert_model(path_in(folder, "none.gguf"), target, NULL, NULL, &err), LLM_IO_ERROR, "none.gguf");
-    assert_error(convert_model(source, path_in(folder, "no/parent"), NULL, NULL, &err), LLM_IO_ERROR, "no/parent");
+    assert_error(convert_model(path_in(folder, "none.gguf"), target, NULL, NULL, &err), LLM_IO_ERROR,
+                 "none.gguf");
+    assert_error(convert_model(source, path_in(folder, "no/parent"), NULL, NULL, &err), LLM_IO_ERROR,
+                 "no/parent");
     assert_error(convert_model(source, "", NULL, NULL, &err), LLM_INVALID_ARGUMENT, "no name");
-    assert_error(convert_model(source, target, &(convert_options){.bits = 7}, NULL, &err), LLM_INVALID_ARGUMENT, "7 bits");
-    assert_error(convert_model(source, target, &(convert_options){.bits = 4, .group_size = 48}, NULL, &err), LLM_INVALID_ARGUMENT, "48");
-    assert_error(convert_model(source, target, &(convert_options){.dtype = "int8"}, NULL, &err), LLM_INVALID_ARGUMENT, "int8");
+    assert_error(convert_model(source, target, &(convert_options){.bits = 7}, NULL, &err),
+                 LLM_INVALID_ARGUMENT, "7 bits");
+    assert_error(convert_model(source, target, &(convert_options){.bits = 4, .group_size = 48}, NULL, &err),
+                 LLM_INVALID_ARGUMENT, "48");
+    assert_error(convert_model(source, target, &(convert_options){.dtype = "int8"}, NULL, &err),
+                 LLM_INVALID_ARGUMENT, "int8");
     assert_int_equal(count_entries(folder), 0);
 
     write_bytes(target, "x", 1);
@@ -405,9 +452,12 @@ static void test_bad_directories_are_refused(void **state)
         {"{}", "model_type", LLM_LOAD_FAILED},
         {"{\"model_type\":5}", "model_type", LLM_LOAD_FAILED},
         {"{\"model_type\":\"rwkv9\"}", "rwkv9", LLM_UNSUPPORTED_FORMAT},
-        {"{\"model_type\":\"llama\",\"quantization\":{\"bits\":4}}", "MLX model already", LLM_INVALID_ARGUMENT},
-        {"{\"model_type\":\"llama\",\"quantization_config\":{}}", "quantised already", LLM_UNSUPPORTED_FORMAT},
-        {"{\"model_type\":\"gemma3\",\"text_config\":{\"quantization_config\":{}}}", "quantised already", LLM_UNSUPPORTED_FORMAT},
+        {"{\"model_type\":\"llama\",\"quantization\":{\"bits\":4}}", "MLX model already",
+         LLM_INVALID_ARGUMENT},
+        {"{\"model_type\":\"llama\",\"quantization_config\":{}}", "quantised already",
+         LLM_UNSUPPORTED_FORMAT},
+        {"{\"model_type\":\"gemma3\",\"text_config\":{\"quantization_config\":{}}}", "quantised already",
+         LLM_UNSUPPORTED_FORMAT},
         {"{\"model_type\":\"llama\",\"torch_dtype\":5}", "torch_dtype", LLM_LOAD_FAILED},
         {"{\"model_type\":\"llama\"}", "no model*.safetensors", LLM_LOAD_FAILED},
     };
@@ -416,7 +466,8 @@ static void test_bad_directories_are_refused(void **state)
         assert_error(convert_model(folder, target, NULL, NULL, &err), bad[i].code, bad[i].why);
     }
     static const double real = 1;
-    safetensors_entry entries[] = {{"nodot", DTYPE_F32, 0, {0}, &real}, {"a.weight", DTYPE_F64, 0, {0}, &real}};
+    safetensors_entry entries[] = {{"nodot", DTYPE_F32, 0, {0}, &real},
+                                   {"a.weight", DTYPE_F64, 0, {0}, &real}};
     const char *weights = path_in(folder, "model.safetensors");
     assert_ok(safetensors_write(weights, NULL, 0, NULL, NULL, &err));
     assert_error(convert_model(folder, target, NULL, NULL, &err), LLM_LOAD_FAILED, "no tensors");
@@ -446,7 +497,8 @@ static void test_a_directory_is_tidied_as_mlx_lm_does(void **state)
         {"model.position.ids", DTYPE_I64, 1, {2}, ids},
     };
     assert_ok(safetensors_write(path_in(folder, "model.safetensors"), entries, 5, NULL, NULL, &err));
-    write_config(folder, "{\"z\":[1,{\"k\":\"v\"}],\"model_type\":\"llama\",\"_name_or_path\":\"x\",\"vision_config\":{},\"eos_token_id\":1,"
+    write_config(folder, "{\"z\":[1,{\"k\":\"v\"}],\"model_type\":\"llama\",\"_name_or_path\":\"x\",\"vision_"
+                         "config\":{},\"eos_token_id\":1,"
                          "\"a\":1e-5,\"tie_word_embeddings\":true,\"torch_dtype\":\"float16\"}");
     write_bytes(path_in(folder, "generation_config.json"), "{\"eos_token_id\":[7,8]}", 22);
     convert(folder, target, &(convert_options){.bits = 8}, NULL);
@@ -475,6 +527,31 @@ static void test_a_directory_is_tidied_as_mlx_lm_does(void **state)
     doc = read_json(path_in(path_in(*state, "cast"), "config.json"));
     assert_string_equal(yyjson_get_str(in(doc, "/torch_dtype")), "bfloat16");
     json_free(doc);
+}
+
+// Of a multimodal Gemma 3, the text part alone.
+static void test_only_the_text_part_is_taken(void **state)
+{
+    char folder[600], target[600];
+    snprintf(folder, sizeof folder, "%s/in", (char *)*state);
+    snprintf(target, sizeof target, "%s/out", (char *)*state);
+    assert_ok(file_make_directory(folder, &err));
+    static const float values[64];
+    const safetensors_entry entries[] = {
+        {"language_model.model.embed_tokens.weight", DTYPE_F32, 2, {1, 64}, values},
+        {"vision_tower.vision_model.post_layernorm.weight", DTYPE_F32, 1, {8}, values},
+        {"multi_modal_projector.mm_soft_emb_norm.weight", DTYPE_F32, 1, {8}, values},
+    };
+    assert_ok(safetensors_write(path_in(folder, "model.safetensors"), entries, 3, NULL, NULL, &err));
+    write_config(folder,
+                 "{\"model_type\":\"gemma3\",\"vision_config\":{},\"text_config\":{\"dtype\":\"bfloat16\"}}");
+    convert(folder, target, &(convert_options){.bits = 4}, NULL);
+    safetensors_model model;
+    assert_ok(safetensors_model_open(target, &model, &err));
+    assert_int_equal(model.num_tensors, 3);
+    assert_int_equal(safetensors_model_find(&model, "language_model.model.embed_tokens.biases")->type,
+                     DTYPE_BF16);
+    safetensors_model_close(&model);
 }
 
 // A GGUF that has something float16 cannot hold: it stays as it was, and the report says so.
@@ -523,7 +600,8 @@ static void test_what_the_type_cannot_hold_stays(void **state)
 
 static void test_every_failed_allocation_is_reported(void **state)
 {
-    static const char *const sources[] = {"formats/quants.gguf", "formats/spm.gguf", "models/llama-mha-sharded"};
+    static const char *const sources[] = {"formats/quants.gguf", "formats/spm.gguf",
+                                          "models/llama-mha-sharded"};
     for (size_t i = 0; i < 3; i++) {
         char target[600];
         snprintf(target, sizeof target, "%s/out%zu", (char *)*state, i);
@@ -556,6 +634,7 @@ int main(void)
         WITH_FOLDER(test_failures_leave_nothing_behind),
         WITH_FOLDER(test_bad_directories_are_refused),
         WITH_FOLDER(test_a_directory_is_tidied_as_mlx_lm_does),
+        WITH_FOLDER(test_only_the_text_part_is_taken),
         WITH_FOLDER(test_what_the_type_cannot_hold_stays),
         WITH_FOLDER(test_every_failed_allocation_is_reported),
     };

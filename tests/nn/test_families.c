@@ -1,11 +1,15 @@
 // Every golden model: its description builds, its weights resolve, and the description means what MLX
 // computes.
 #include "testing.h"
+#include "base/file.h"
 #include "base/mem.h"
+#include "nn/description.h"
 #include "nn/golden_models.h"
 #include "nn/reference_forward.h"
 #include <math.h>
 #include <stdlib.h>
+
+static llm_error err;
 
 // One forward over prompt and greedy answer: logits at the stated positions, argmax at each answered one.
 static double check_case(const char *name)
@@ -42,6 +46,43 @@ static void test_descriptions_compute_what_mlx_computes(void **state)
         mem_free(names[i]);
     }
     print_message("%d models, largest relative difference %.1e\n", count, worst);
+}
+
+// The tiny models' contexts are too short to tell all rope parameters apart.
+static void test_frequencies_of_real_configurations(void **state)
+{
+    (void)state;
+    char *path = path_join(GOLDEN_DIR, "rope.json");
+    yyjson_doc *doc;
+    yyjson_val *item, *value;
+    size_t i, count, j, num_frequencies;
+    assert_ok(json_read_file(path, 1 << 20, &doc, &err));
+    yyjson_arr_foreach(yyjson_obj_get(yyjson_doc_get_root(doc), "cases"), i, count, item)
+    {
+        const char *name = yyjson_get_str(yyjson_obj_get(item, "name"));
+        size_t length;
+        char *text = yyjson_val_write(yyjson_obj_get(item, "config"), 0, &length);
+        model_config config;
+        model_desc desc;
+        assert_ok(config_read(text, length, NULL, 0, &config, &err));
+        assert_ok(description_build(&config, NULL, &desc, &err));
+        const rope_desc *rope = &desc.ropes[0];
+        assert_true(fabs(rope->scale - yyjson_get_num(yyjson_obj_get(item, "scale"))) < 1e-6);
+        yyjson_arr_foreach(yyjson_obj_get(item, "inv_freq"), j, num_frequencies, value)
+        {
+            double expected = yyjson_get_num(value);
+            if (fabs(rope->inv_freq[j] - expected) > 3e-6 * expected)
+                fail_msg("%s: frequency %d is %.8g, not %.8g", name, (int)j, (double)rope->inv_freq[j],
+                         expected);
+        }
+        assert_int_equal(num_frequencies, rope->dims / 2);
+        model_desc_free(&desc);
+        config_close(&config);
+        free(text);
+    }
+    assert_true(count >= 8);
+    json_free(doc);
+    mem_free(path);
 }
 
 static void test_structure_of_llama_and_its_kin(void **state)
@@ -138,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_descriptions_compute_what_mlx_computes),
+        cmocka_unit_test(test_frequencies_of_real_configurations),
         cmocka_unit_test(test_structure_of_llama_and_its_kin),
         cmocka_unit_test(test_structure_of_gemma_and_phi),
         cmocka_unit_test(test_summary_of_quantised_models),

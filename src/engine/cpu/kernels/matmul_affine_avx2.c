@@ -6,8 +6,10 @@
 
 #define MAX_TILES 1
 #define MAX_TOKENS 2
+#define BEST_TOKENS 2
 
-// Quads whose products fit 16 bits together: 2 * 127 * (2^bits - 1) * run < 2^15. 8 is as many as are added at once.
+// Quads whose products fit 16 bits together: 2 * 127 * (2^bits - 1) * run < 2^15. 8 is as many as are added at
+// once.
 static inline int quads_per_run(const int bits)
 {
     return bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
@@ -46,7 +48,8 @@ INLINE void octet_dots(const uint8_t *planes, const int bits, int group_size, in
         ivec q = quad_values(planes, bits, group_size, octet, j);
         UNROLL for (int t = 0; t < num_tokens; t++)
         {
-            __m256i x_hi = broadcast(hi + (size_t)t * cols + 4 * j), x_lo = broadcast(lo + (size_t)t * cols + 4 * j);
+            __m256i x_hi = broadcast(hi + (size_t)t * cols + 4 * j),
+                    x_lo = broadcast(lo + (size_t)t * cols + 4 * j);
             if (j % run == 0) sums_hi[t] = sums_lo[t] = (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
             sums_hi[t].a = add_products(sums_hi[t].a, q.a, x_hi);
             sums_hi[t].b = add_products(sums_hi[t].b, q.b, x_hi);
@@ -77,26 +80,41 @@ INLINE void octet_dots_8bits(const uint8_t *planes, int octet, const int8_t *hi,
         ivec q = ivec_load(planes + (octet * 8 + j) * 64);
         UNROLL for (int t = 0; t < num_tokens; t++)
         {
-            __m256i x_hi = broadcast(hi + (size_t)t * cols + 4 * j), x_lo = broadcast(lo + (size_t)t * cols + 4 * j);
+            __m256i x_hi = broadcast(hi + (size_t)t * cols + 4 * j),
+                    x_lo = broadcast(lo + (size_t)t * cols + 4 * j);
             sums[t].a = add_bytes(sums[t].a, q.a, x_hi, x_lo);
             sums[t].b = add_bytes(sums[t].b, q.b, x_hi, x_lo);
         }
     }
 }
 
-INLINE void group_dots(const uint8_t *const *planes, const int bits, int group_size, const int8_t *hi,
-                       const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens,
-                       ivec dots[MAX_TILES][MAX_TOKENS])
+typedef struct accumulators {
+    ivec sums[MAX_TOKENS];
+} accumulators;
+
+INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
 {
     (void)num_tiles;
-    UNROLL for (int t = 0; t < num_tokens; t++)
-        dots[0][t] = (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
-    for (int octet = 0; octet < group_size / 32; octet++, hi += 32, lo += 32) {
-        if (bits == 8)
-            octet_dots_8bits(planes[0], octet, hi, lo, cols, num_tokens, dots[0]);
-        else
-            octet_dots(planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, dots[0]);
-    }
+    UNROLL for (int t = 0; t < num_tokens; t++) a->sums[t] =
+        (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
+                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
+                             const int num_tokens)
+{
+    (void)num_tiles;
+    if (bits == 8)
+        octet_dots_8bits(planes[0], octet, hi, lo, cols, num_tokens, a->sums);
+    else
+        octet_dots(planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, a->sums);
+}
+
+INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
+                             const int num_tokens)
+{
+    (void)bits, (void)r, (void)num_tiles, (void)num_tokens;
+    return a->sums[t];
 }
 
 #include "engine/cpu/kernels/matmul_affine_impl.h"

@@ -2,12 +2,16 @@
 //     vec, 16 floats, and ivec, 16 int32, one for each row of a tile: vec_zero, vec_store, vec_mul, vec_splat(x),
 //         vec_fma(v, x, sum) with one number x, vec_multiply_add(a, b, sum), vec_of(ivec)
 //     load_floats(type, bytes): a vec from 16 floats of a 2 or 4 byte type
-//     group_dots(planes [num_tiles], bits, group_size, hi, lo, cols, num_tiles, num_tokens, dots): the exact sums of
-//         q * (128 * hi + lo) over a group; token t's activations start at hi + t * cols and lo + t * cols
+//     accumulators, with accumulators_clear(a, num_tiles, num_tokens)
+//         accumulators_add(a, planes [num_tiles], bits, group_size, octet, hi, lo, cols, num_tiles, num_tokens):
+//             the products q * (128 * hi + lo) of 32 inputs of a group; token t's start at hi + t * cols and lo +
+//             t * cols
+//         accumulators_sum(a, bits, tile, token, num_tiles, num_tokens): an ivec, the exact sum of the products
 //     prefetch(address)
-//     MAX_TILES, MAX_TOKENS: what group_dots takes at once, 1 or 2, and 2 or 3
-// and that then defines its matmul_affine through matmul_affine. The order of the floating-point operations is that
-// of matmul_scalar.c.
+//     MAX_TILES, MAX_TOKENS: the most that accumulators hold, 1 or 2, and 2 or 4; BEST_TOKENS: how many of many
+//         tokens to take at once
+// and that then defines its matmul_affine through matmul_affine. The order of the floating-point operations is
+// that of matmul_scalar.c.
 #ifndef ENGINE_CPU_MATMUL_AFFINE_IMPL_H
 #define ENGINE_CPU_MATMUL_AFFINE_IMPL_H
 #include "engine/cpu/kernels/tile.h"
@@ -17,16 +21,15 @@ enum {
     SPAN_BYTES = 256 << 10 // of activations, which stay in the second-level cache while all tiles pass by
 };
 
-// Asks memory for what lies AHEAD of a group that begins `done` bytes into its tile; past the tile's end its stream
-// goes on in the next tiles, num_tiles of which are read side by side.
-INLINE void prefetch_group(const packed_matrix *w, const uint8_t *group, size_t done, size_t bytes, const int num_tiles)
+// How far ahead of a group that begins `done` bytes into its tile its stream has the bytes that are needed in a
+// while: past the tile's end it goes on in the next tiles, num_tiles of which are read side by side.
+INLINE size_t stream_ahead(const packed_matrix *w, size_t done, const int num_tiles)
 {
-    size_t ahead = AHEAD + (done + AHEAD >= w->tile_bytes ? (size_t)(num_tiles - 1) * w->tile_bytes : 0);
-    for (size_t line = 0; line < bytes; line += 64) prefetch(group + ahead + line);
+    return AHEAD + (done + AHEAD >= w->tile_bytes ? (size_t)(num_tiles - 1) * w->tile_bytes : 0);
 }
 
-// One pass over `num_tiles` neighbouring tiles for `num_tokens` tokens; both, and bits, are constants after inlining.
-// `fresh`: the tiles come from memory, not from a cache.
+// One pass over `num_tiles` neighbouring tiles for `num_tokens` tokens; both, and bits, are constants after
+// inlining. `fresh`: the tiles come from memory, not from a cache.
 INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows *x, int token, float *y,
                          size_t y_stride, bool fresh, const int bits, const int num_tiles, const int num_tokens)
 {
@@ -43,43 +46,48 @@ INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows 
         planes[r] = tile_at(w, tile + r) + 2 * scale_bytes;
         UNROLL for (int t = 0; t < num_tokens; t++) sums[r][t] = vec_zero();
     }
-    for (int group = 0; group < num_groups; group++, hi += group_size, lo += group_size) {
-        if (fresh)
-            UNROLL for (int r = 0; r < num_tiles; r++)
-                prefetch_group(w, planes[r], (size_t)group * group_bytes, group_bytes, num_tiles);
-        ivec dots[MAX_TILES][MAX_TOKENS];
-        group_dots(planes, bits, group_size, hi, lo, cols, num_tiles, num_tokens, dots);
+    for (int group = 0; group < num_groups; group++) {
+        size_t ahead = stream_ahead(w, (size_t)group * group_bytes, num_tiles);
+        accumulators dots;
+        accumulators_clear(&dots, num_tiles, num_tokens);
+        for (int octet = 0; octet < group_size / 32; octet++, hi += 32, lo += 32) {
+            if (fresh)
+                UNROLL for (int r = 0; r < num_tiles; r++) UNROLL for (int line = 0; line < bits; line++)
+                    prefetch(planes[r] + ahead + (octet * bits + line) * 64);
+            accumulators_add(&dots, planes, bits, group_size, octet, hi, lo, cols, num_tiles, num_tokens);
+        }
         UNROLL for (int r = 0; r < num_tiles; r++)
         {
+            if (fresh) prefetch(planes[r] + ahead + group_bytes - 64); // the next group's scales
             vec scale = load_floats(w->scale_type, planes[r] - 2 * scale_bytes);
             vec bias = load_floats(w->scale_type, planes[r] - scale_bytes);
             UNROLL for (int t = 0; t < num_tokens; t++)
             {
                 size_t at = (size_t)t * (size_t)num_groups + (size_t)group;
                 vec factor = vec_mul(scale, vec_splat(x_scale[at]));
-                sums[r][t] = vec_multiply_add(vec_of(dots[r][t]), factor, sums[r][t]);
+                sums[r][t] = vec_multiply_add(vec_of(accumulators_sum(&dots, bits, r, t, num_tiles, num_tokens)),
+                                              factor, sums[r][t]);
                 sums[r][t] = vec_fma(bias, x_sum[at], sums[r][t]);
             }
             planes[r] += group_bytes;
         }
     }
-    UNROLL for (int r = 0; r < num_tiles; r++)
-        UNROLL for (int t = 0; t < num_tokens; t++)
-            vec_store(y + (size_t)(token + t) * y_stride + (size_t)(tile + r) * TILE_ROWS, sums[r][t]);
+    UNROLL for (int r = 0; r < num_tiles; r++) UNROLL for (int t = 0; t < num_tokens; t++)
+        vec_store(y + (size_t)(token + t) * y_stride + (size_t)(tile + r) * TILE_ROWS, sums[r][t]);
 }
 
 typedef void affine_block_function(const packed_matrix *w, int tile, const quantized_rows *x, int token, float *y,
                                    size_t y_stride, bool fresh);
 
-#define BLOCK(bits, tiles, tokens) \
-    static void affine_##bits##_##tiles##x##tokens(const packed_matrix *w, int tile, const quantized_rows *x, \
-                                                   int token, float *y, size_t y_stride, bool fresh) \
-    { \
-        affine_block(w, tile, x, token, y, y_stride, fresh, bits, tiles, tokens); \
+#define BLOCK(bits, tiles, tokens)                                                                                \
+    static void affine_##bits##_##tiles##x##tokens(const packed_matrix *w, int tile, const quantized_rows *x,     \
+                                                   int token, float *y, size_t y_stride, bool fresh)              \
+    {                                                                                                             \
+        affine_block(w, tile, x, token, y, y_stride, fresh, bits, tiles, tokens);                                 \
     }
 #define NAME(bits, tiles, tokens) affine_##bits##_##tiles##x##tokens,
-#if MAX_TOKENS == 3
-#define FOR_TOKENS(X, bits, tiles) X(bits, tiles, 1) X(bits, tiles, 2) X(bits, tiles, 3)
+#if MAX_TOKENS == 4
+#define FOR_TOKENS(X, bits, tiles) X(bits, tiles, 1) X(bits, tiles, 2) X(bits, tiles, 3) X(bits, tiles, 4)
 #else
 #define FOR_TOKENS(X, bits, tiles) X(bits, tiles, 1) X(bits, tiles, 2)
 #endif
@@ -95,17 +103,15 @@ typedef void affine_block_function(const packed_matrix *w, int tile, const quant
 FOR_BITS(BLOCKS)
 static affine_block_function *const blocks[9][MAX_TILES][MAX_TOKENS] = {FOR_BITS(NAMES)};
 
-// Tokens of the next block when `left` are left: near the end, blocks of nearly the same size.
 static inline int block_tokens(int left)
 {
-    if (left <= MAX_TOKENS) return left;
-    return left < 2 * MAX_TOKENS ? (left + 1) / 2 : MAX_TOKENS;
+    return left <= MAX_TOKENS ? left : BEST_TOKENS;
 }
 
 static void matmul_affine(const packed_matrix *w, int tile_begin, int tile_end, const quantized_rows *x,
                           int token_begin, int token_end, float *y, size_t y_stride)
 {
-    int span = SPAN_BYTES / 2 / x->cols / MAX_TOKENS * MAX_TOKENS;
+    int span = SPAN_BYTES / 2 / x->cols / BEST_TOKENS * BEST_TOKENS;
     if (span < MAX_TOKENS) span = MAX_TOKENS;
     for (int first = token_begin; first < token_end; first += span) {
         int end = token_end - first < span ? token_end : first + span, num_tiles;

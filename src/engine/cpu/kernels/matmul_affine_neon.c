@@ -6,9 +6,11 @@
 
 #define MAX_TILES 1
 #define MAX_TOKENS 2
+#define BEST_TOKENS 2
 
 // Adds four quads of one token's activations, lane by lane, to the sums of four rows each.
-#define ADD_QUAD(sums, q, x, lane) FOUR sums.v[k] = vdotq_laneq_s32(sums.v[k], vreinterpretq_s8_u8(q.v[k]), x, lane)
+#define ADD_QUAD(sums, q, x, lane)                                                                                \
+    FOUR sums.v[k] = vdotq_laneq_s32(sums.v[k], vreinterpretq_s8_u8(q.v[k]), x, lane)
 
 INLINE ivec ivec_splat(int32_t x)
 {
@@ -23,10 +25,14 @@ INLINE quad_bytes signed_values(const uint8_t *planes, const int bits, int group
     return q;
 }
 
+typedef struct accumulators {
+    ivec hi[MAX_TOKENS], lo[MAX_TOKENS];
+    int32x4_t offsets[MAX_TOKENS]; // sums of the activations, 8 bits only
+} accumulators;
+
 // Half an octet: 16 inputs.
-INLINE void half_dots(const uint8_t *planes, const int bits, int group_size, int octet, const int half,
-                      const int8_t *hi, const int8_t *lo, size_t cols, const int num_tokens, ivec *sums_hi,
-                      ivec *sums_lo, int32x4_t *offsets)
+INLINE void add_half(accumulators *a, const uint8_t *planes, const int bits, int group_size, int octet,
+                     const int half, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tokens)
 {
     int8x16_t x_hi[MAX_TOKENS], x_lo[MAX_TOKENS];
     UNROLL for (int t = 0; t < num_tokens; t++)
@@ -34,44 +40,50 @@ INLINE void half_dots(const uint8_t *planes, const int bits, int group_size, int
         x_hi[t] = vld1q_s8(hi + (size_t)t * cols + 16 * half);
         x_lo[t] = vld1q_s8(lo + (size_t)t * cols + 16 * half);
         if (bits == 8) { // 128 * hi + lo
-            offsets[t] = vaddq_s32(offsets[t], vshlq_n_s32(vdotq_s32(vdupq_n_s32(0), x_hi[t], vdupq_n_s8(1)), 7));
-            offsets[t] = vdotq_s32(offsets[t], x_lo[t], vdupq_n_s8(1));
+            a->offsets[t] =
+                vaddq_s32(a->offsets[t], vshlq_n_s32(vdotq_s32(vdupq_n_s32(0), x_hi[t], vdupq_n_s8(1)), 7));
+            a->offsets[t] = vdotq_s32(a->offsets[t], x_lo[t], vdupq_n_s8(1));
         }
     }
-#define ADD_LANE(lane) \
-    { \
-        quad_bytes q = signed_values(planes, bits, group_size, octet, 4 * half + lane); \
-        UNROLL for (int t = 0; t < num_tokens; t++) \
-        { \
-            ADD_QUAD(sums_hi[t], q, x_hi[t], lane); \
-            ADD_QUAD(sums_lo[t], q, x_lo[t], lane); \
-        } \
+#define ADD_LANE(lane)                                                                                            \
+    {                                                                                                             \
+        quad_bytes q = signed_values(planes, bits, group_size, octet, 4 * half + lane);                           \
+        UNROLL for (int t = 0; t < num_tokens; t++)                                                               \
+        {                                                                                                         \
+            ADD_QUAD(a->hi[t], q, x_hi[t], lane);                                                                 \
+            ADD_QUAD(a->lo[t], q, x_lo[t], lane);                                                                 \
+        }                                                                                                         \
     }
     ADD_LANE(0) ADD_LANE(1) ADD_LANE(2) ADD_LANE(3)
 #undef ADD_LANE
 }
 
-INLINE void group_dots(const uint8_t *const *planes, const int bits, int group_size, const int8_t *hi,
-                       const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens,
-                       ivec dots[MAX_TILES][MAX_TOKENS])
+INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
 {
     (void)num_tiles;
-    ivec sums_hi[MAX_TOKENS], sums_lo[MAX_TOKENS];
-    int32x4_t offsets[MAX_TOKENS]; // sums of the activations, 8 bits only
     UNROLL for (int t = 0; t < num_tokens; t++)
     {
-        sums_hi[t] = sums_lo[t] = ivec_splat(0);
-        offsets[t] = vdupq_n_s32(0);
+        a->hi[t] = a->lo[t] = ivec_splat(0);
+        a->offsets[t] = vdupq_n_s32(0);
     }
-    for (int octet = 0; octet < group_size / 32; octet++, hi += 32, lo += 32) {
-        half_dots(planes[0], bits, group_size, octet, 0, hi, lo, cols, num_tokens, sums_hi, sums_lo, offsets);
-        half_dots(planes[0], bits, group_size, octet, 1, hi, lo, cols, num_tokens, sums_hi, sums_lo, offsets);
-    }
-    UNROLL for (int t = 0; t < num_tokens; t++)
-    {
-        ivec offset = ivec_splat(bits == 8 ? 128 * vaddvq_s32(offsets[t]) : 0);
-        FOUR dots[0][t].v[k] = vaddq_s32(vaddq_s32(vshlq_n_s32(sums_hi[t].v[k], 7), sums_lo[t].v[k]), offset.v[k]);
-    }
+}
+
+INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
+                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
+                             const int num_tokens)
+{
+    (void)num_tiles;
+    add_half(a, planes[0], bits, group_size, octet, 0, hi, lo, cols, num_tokens);
+    add_half(a, planes[0], bits, group_size, octet, 1, hi, lo, cols, num_tokens);
+}
+
+INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
+                             const int num_tokens)
+{
+    (void)r, (void)num_tiles, (void)num_tokens;
+    ivec sum, offset = ivec_splat(bits == 8 ? 128 * vaddvq_s32(a->offsets[t]) : 0);
+    FOUR sum.v[k] = vaddq_s32(vaddq_s32(vshlq_n_s32(a->hi[t].v[k], 7), a->lo[t].v[k]), offset.v[k]);
+    return sum;
 }
 
 #include "engine/cpu/kernels/matmul_affine_impl.h"

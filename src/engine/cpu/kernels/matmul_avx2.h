@@ -1,4 +1,5 @@
-// What the AVX2 matrix kernels share: two registers hold one number for each row of a tile, rows 0 to 7 and 8 to 15.
+// What the AVX2 matrix kernels share: two registers hold one number for each row of a tile, rows 0 to 7 and 8
+// to 15.
 #ifndef ENGINE_CPU_MATMUL_AVX2_H
 #define ENGINE_CPU_MATMUL_AVX2_H
 #include "engine/cpu/kernels/tile.h"
@@ -15,23 +16,47 @@ typedef struct ivec {
     __m256i a, b;
 } ivec;
 
-INLINE vec vec_zero(void) { return (vec){_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-INLINE vec vec_splat(float x) { return (vec){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-INLINE vec vec_load(const float *p) { return (vec){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+INLINE vec vec_zero(void)
+{
+    return (vec){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+INLINE vec vec_splat(float x)
+{
+    return (vec){_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+INLINE vec vec_load(const float *p)
+{
+    return (vec){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 INLINE void vec_store(float *p, vec v)
 {
     _mm256_storeu_ps(p, v.a);
     _mm256_storeu_ps(p + 8, v.b);
 }
-INLINE vec vec_add(vec v, vec w) { return (vec){_mm256_add_ps(v.a, w.a), _mm256_add_ps(v.b, w.b)}; }
-INLINE vec vec_mul(vec v, vec w) { return (vec){_mm256_mul_ps(v.a, w.a), _mm256_mul_ps(v.b, w.b)}; }
+INLINE vec vec_add(vec v, vec w)
+{
+    return (vec){_mm256_add_ps(v.a, w.a), _mm256_add_ps(v.b, w.b)};
+}
+INLINE vec vec_mul(vec v, vec w)
+{
+    return (vec){_mm256_mul_ps(v.a, w.a), _mm256_mul_ps(v.b, w.b)};
+}
 INLINE vec vec_multiply_add(vec v, vec w, vec sum)
 {
     return (vec){_mm256_fmadd_ps(v.a, w.a, sum.a), _mm256_fmadd_ps(v.b, w.b, sum.b)};
 }
-INLINE vec vec_fma(vec v, float x, vec sum) { return vec_multiply_add(v, vec_splat(x), sum); }
-INLINE vec vec_of(ivec v) { return (vec){_mm256_cvtepi32_ps(v.a), _mm256_cvtepi32_ps(v.b)}; }
-INLINE void prefetch(const uint8_t *address) { _mm_prefetch((const char *)address, _MM_HINT_T0); }
+INLINE vec vec_fma(vec v, float x, vec sum)
+{
+    return vec_multiply_add(v, vec_splat(x), sum);
+}
+INLINE vec vec_of(ivec v)
+{
+    return (vec){_mm256_cvtepi32_ps(v.a), _mm256_cvtepi32_ps(v.b)};
+}
+INLINE void prefetch(const uint8_t *address)
+{
+    _mm_prefetch((const char *)address, _MM_HINT_T0);
+}
 
 INLINE ivec ivec_load(const uint8_t *p)
 {

@@ -11,16 +11,46 @@
 typedef __m512 vec;
 typedef __m512i ivec;
 
-INLINE vec vec_zero(void) { return _mm512_setzero_ps(); }
-INLINE vec vec_splat(float x) { return _mm512_set1_ps(x); }
-INLINE vec vec_load(const float *p) { return _mm512_loadu_ps(p); }
-INLINE void vec_store(float *p, vec v) { _mm512_storeu_ps(p, v); }
-INLINE vec vec_add(vec a, vec b) { return _mm512_add_ps(a, b); }
-INLINE vec vec_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
-INLINE vec vec_multiply_add(vec a, vec b, vec sum) { return _mm512_fmadd_ps(a, b, sum); }
-INLINE vec vec_fma(vec v, float x, vec sum) { return _mm512_fmadd_ps(v, _mm512_set1_ps(x), sum); }
-INLINE vec vec_of(ivec v) { return _mm512_cvtepi32_ps(v); }
-INLINE void prefetch(const uint8_t *address) { _mm_prefetch((const char *)address, _MM_HINT_T0); }
+INLINE vec vec_zero(void)
+{
+    return _mm512_setzero_ps();
+}
+INLINE vec vec_splat(float x)
+{
+    return _mm512_set1_ps(x);
+}
+INLINE vec vec_load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+INLINE void vec_store(float *p, vec v)
+{
+    _mm512_storeu_ps(p, v);
+}
+INLINE vec vec_add(vec a, vec b)
+{
+    return _mm512_add_ps(a, b);
+}
+INLINE vec vec_mul(vec a, vec b)
+{
+    return _mm512_mul_ps(a, b);
+}
+INLINE vec vec_multiply_add(vec a, vec b, vec sum)
+{
+    return _mm512_fmadd_ps(a, b, sum);
+}
+INLINE vec vec_fma(vec v, float x, vec sum)
+{
+    return _mm512_fmadd_ps(v, _mm512_set1_ps(x), sum);
+}
+INLINE vec vec_of(ivec v)
+{
+    return _mm512_cvtepi32_ps(v);
+}
+INLINE void prefetch(const uint8_t *address)
+{
+    _mm_prefetch((const char *)address, _MM_HINT_T0);
+}
 
 // 16 floats of a 2 or 4 byte type.
 INLINE vec load_floats(dtype type, const uint8_t *values)

@@ -15,8 +15,8 @@
 enum { CHUNK = 64, SPAN = 32, FLOAT_AHEAD = 4096 };
 
 typedef struct float_block {
-    float weights[FLOAT_TILES][CHUNK * TILE_ROWS];  // [input][row]
-    float sums[SPAN][FLOAT_TILES][2 * TILE_ROWS];   // of even and of odd inputs
+    float weights[FLOAT_TILES][(CHUNK + 1) * TILE_ROWS]; // [input][row]
+    float sums[SPAN][FLOAT_TILES][2 * TILE_ROWS];        // of even and of odd inputs
 } __attribute__((aligned(64))) float_block;
 
 // Inputs [0, count) of a dense chunk that starts at `source`.
@@ -70,37 +70,32 @@ INLINE void multiply_chunk(float_block *block, int count, const float *x, size_t
                            const int num_tiles, const int num_tokens)
 {
     vec sums[FLOAT_TILES][FLOAT_TOKENS][2];
-    UNROLL for (int r = 0; r < num_tiles; r++)
-        UNROLL for (int t = 0; t < num_tokens; t++)
-        {
-            sums[r][t][0] = vec_load(block->sums[token + t][r]);
-            sums[r][t][1] = vec_load(block->sums[token + t][r] + TILE_ROWS);
-        }
+    UNROLL for (int r = 0; r < num_tiles; r++) UNROLL for (int t = 0; t < num_tokens; t++)
+    {
+        sums[r][t][0] = vec_load(block->sums[token + t][r]);
+        sums[r][t][1] = vec_load(block->sums[token + t][r] + TILE_ROWS);
+    }
     x += (size_t)token * x_stride;
     int i = 0;
-    for (; i + 1 < count; i += 2)
-        UNROLL for (int odd = 0; odd < 2; odd++)
+    for (; i + 1 < count; i += 2) UNROLL for (int odd = 0; odd < 2; odd++)
         {
             vec values[FLOAT_TILES];
-            UNROLL for (int r = 0; r < num_tiles; r++)
-                values[r] = vec_load(block->weights[r] + (i + odd) * TILE_ROWS);
-            UNROLL for (int t = 0; t < num_tokens; t++)
-                UNROLL for (int r = 0; r < num_tiles; r++)
-                    sums[r][t][odd] = vec_fma(values[r], x[(size_t)t * x_stride + (size_t)(i + odd)], sums[r][t][odd]);
+            UNROLL for (int r = 0; r < num_tiles; r++) values[r] =
+                vec_load(block->weights[r] + (i + odd) * TILE_ROWS);
+            UNROLL for (int t = 0; t < num_tokens; t++) UNROLL for (int r = 0; r < num_tiles; r++)
+                sums[r][t][odd] = vec_fma(values[r], x[(size_t)t * x_stride + (size_t)(i + odd)], sums[r][t][odd]);
         }
-    if (i < count)
-        UNROLL for (int r = 0; r < num_tiles; r++)
+    if (i < count) UNROLL for (int r = 0; r < num_tiles; r++)
         {
             vec value = vec_load(block->weights[r] + i * TILE_ROWS);
-            UNROLL for (int t = 0; t < num_tokens; t++)
-                sums[r][t][0] = vec_fma(value, x[(size_t)t * x_stride + (size_t)i], sums[r][t][0]);
+            UNROLL for (int t = 0; t < num_tokens; t++) sums[r][t][0] =
+                vec_fma(value, x[(size_t)t * x_stride + (size_t)i], sums[r][t][0]);
         }
-    UNROLL for (int r = 0; r < num_tiles; r++)
-        UNROLL for (int t = 0; t < num_tokens; t++)
-        {
-            vec_store(block->sums[token + t][r], sums[r][t][0]);
-            vec_store(block->sums[token + t][r] + TILE_ROWS, sums[r][t][1]);
-        }
+    UNROLL for (int r = 0; r < num_tiles; r++) UNROLL for (int t = 0; t < num_tokens; t++)
+    {
+        vec_store(block->sums[token + t][r], sums[r][t][0]);
+        vec_store(block->sums[token + t][r] + TILE_ROWS, sums[r][t][1]);
+    }
 }
 
 INLINE void multiply_span(float_block *block, int count, const float *x, size_t x_stride, int num_tokens,
@@ -119,8 +114,8 @@ INLINE void multiply_span(float_block *block, int count, const float *x, size_t 
     }
 }
 
-INLINE void float_tiles(const packed_matrix *w, int tile, const float *x, size_t x_stride, int num_tokens, float *y,
-                        size_t y_stride, const int num_tiles)
+INLINE void float_tiles(const packed_matrix *w, int tile, const float *x, size_t x_stride, int num_tokens,
+                        float *y, size_t y_stride, const int num_tiles)
 {
     float_block block;
     int chunk = w->type == DTYPE_U32 && w->group_size < CHUNK ? w->group_size : CHUNK;

@@ -24,7 +24,10 @@ INLINE vec vec_splat(float x)
     float32x4_t v = vdupq_n_f32(x);
     return (vec){{v, v, v, v}};
 }
-INLINE vec vec_zero(void) { return vec_splat(0.0f); }
+INLINE vec vec_zero(void)
+{
+    return vec_splat(0.0f);
+}
 INLINE vec vec_load(const float *p)
 {
     vec v;
@@ -61,7 +64,10 @@ INLINE vec vec_of(ivec v)
     FOUR result.v[k] = vcvtq_f32_s32(v.v[k]);
     return result;
 }
-INLINE void prefetch(const uint8_t *address) { __builtin_prefetch(address); }
+INLINE void prefetch(const uint8_t *address)
+{
+    __builtin_prefetch(address);
+}
 
 // 16 floats of a 2 or 4 byte type.
 INLINE vec load_floats(dtype type, const uint8_t *values)
