@@ -13,11 +13,6 @@ typedef struct braces {
 
 // ---- specifications: [[fill]align][sign][z][#][0][width][grouping][.precision][type] ----
 
-static _Noreturn void invalid(jrender *r)
-{
-    jinja_raise(r, "Invalid format specifier");
-}
-
 static int64_t spec_number(jrender *r, const jstring *s, size_t *i)
 {
     int64_t number = 0;
@@ -28,24 +23,26 @@ static int64_t spec_number(jrender *r, const jstring *s, size_t *i)
     return number;
 }
 
-static jformat_spec parse_spec(jrender *r, const jstring *s)
+static jformat_spec parse_spec(jrender *r, const jstring *s, jvalue value)
 {
     jformat_spec spec = {.fill = JINJA_STRING(" "), .precision = -1, .keyed = jmissing()};
     size_t i = 0, first = 0;
+    bool filled = false;
     uint32_t c;
     if (s->length) first = jinja_decode(s->data, &c);
     if (first && first < s->length && strchr("<>^=", s->data[first])) {
         spec.fill = jinja_string_part(r, s, 0, first).string;
         spec.align = s->data[first];
+        filled = true;
         i = first + 1;
     } else if (s->length && strchr("<>^=", s->data[0])) {
         spec.align = s->data[i++];
     }
     if (i < s->length && strchr("+- ", s->data[i])) spec.sign = s->data[i++];
     if (i < s->length && s->data[i] == '#') spec.alternate = true, i++;
-    if (i < s->length && s->data[i] == '0') {
-        if (!spec.align) spec.align = '=', spec.fill = JINJA_STRING("0");
-        spec.zero = true;
+    if (!filled && i < s->length && s->data[i] == '0') {
+        spec.fill = JINJA_STRING("0");
+        if (!spec.align && value.kind != J_STRING) spec.align = '=';
         i++;
     }
     spec.width = spec_number(r, s, &i);
@@ -56,7 +53,12 @@ static jformat_spec parse_spec(jrender *r, const jstring *s)
         if (i == begin) jinja_raise(r, "Format specifier missing precision");
     }
     if (i < s->length) spec.type = s->data[i++];
-    if (i < s->length) invalid(r);
+    if (i < s->length)
+        jinja_raise(r, "Invalid format specifier '%.*s' for object of type '%s'", JFMT(s),
+                    jinja_type_name(value));
+    char type = spec.type ? spec.type : value.kind == J_STRING ? 's' : 'd';
+    if (spec.separator && !strchr(spec.separator == ',' ? "defgEFG%" : "defgEFG%boxX", type))
+        jinja_raise(r, "Cannot specify '%c' with '%c'.", spec.separator, type);
     return spec;
 }
 
@@ -65,23 +67,31 @@ static _Noreturn void unknown_code(jrender *r, const jformat_spec *spec, jvalue 
     jinja_raise(r, "Unknown format code '%c' for object of type '%s'", spec->type, jinja_type_name(value));
 }
 
+static void format_character(jrender *r, jformat_spec *spec, int64_t code)
+{
+    size_t begin = jtext_begin(r);
+    if (spec->sign) jinja_raise(r, "Sign not allowed with integer format specifier 'c'");
+    if (spec->alternate) jinja_raise(r, "Alternate form (#) not allowed with integer format specifier 'c'");
+    if (code < 0 || code > 0x10FFFF) jinja_raise(r, "%%c arg not in range(0x110000)");
+    jtext_char(r, (uint32_t)code);
+    if (!spec->align || spec->align == '=') spec->align = '>';
+    jinja_format_string(r, spec, jtext_end(r, begin).string);
+}
+
 static void format_number(jrender *r, jformat_spec *spec, jvalue value)
 {
-    if (spec->type && strchr("eEfFgGn%", spec->type)) {
+    if (spec->type && strchr("eEfFgG%", spec->type)) {
         jinja_format_float(r, spec, value.kind == J_FLOAT ? value.real : (double)jinteger(value));
     } else if (value.kind == J_FLOAT) {
-        if (spec->type) unknown_code(r, spec, value);
+        if (spec->type && spec->type != 'n') unknown_code(r, spec, value);
         jinja_format_float(r, spec, value.real);
-    } else if (spec->type == 'c') {
-        size_t begin = jtext_begin(r);
-        if (jinteger(value) < 0 || jinteger(value) > 0x10FFFF)
-            jinja_raise(r, "%%c arg not in range(0x110000)");
-        jtext_char(r, (uint32_t)jinteger(value));
-        jinja_format_string(r, spec, jtext_end(r, begin).string);
     } else {
-        if (spec->type && !strchr("bdoxX", spec->type)) unknown_code(r, spec, value);
+        if (spec->type && !strchr("bcdnoxX", spec->type)) unknown_code(r, spec, value);
         if (spec->precision >= 0) jinja_raise(r, "Precision not allowed in integer format specifier");
-        jinja_format_integer(r, spec, jinteger(value));
+        if (spec->type == 'c')
+            format_character(r, spec, jinteger(value));
+        else
+            jinja_format_integer(r, spec, jinteger(value));
     }
 }
 
@@ -93,16 +103,15 @@ static void format_value(jrender *r, jvalue value, const jstring *text)
     }
     if (value.kind != J_STRING && value.kind != J_FLOAT && !jis_integer(value))
         jinja_raise(r, "unsupported format string passed to %s.__format__", jinja_type_name(value));
-    jformat_spec spec = parse_spec(r, text);
+    jformat_spec spec = parse_spec(r, text, value);
     if (value.kind != J_STRING) {
         format_number(r, &spec, value);
         return;
     }
     if (spec.type && spec.type != 's') unknown_code(r, &spec, value);
+    if (spec.sign == ' ') jinja_raise(r, "Space not allowed in string format specifier");
     if (spec.sign) jinja_raise(r, "Sign not allowed in string format specifier");
     if (spec.alternate) jinja_raise(r, "Alternate form (#) not allowed in string format specifier");
-    if (spec.separator) jinja_raise(r, "Cannot specify '%c' with 's'.", spec.separator);
-    if (spec.align == '=' && spec.zero) spec.align = 0; // '0' alone fills strings on the right
     if (spec.align == '=') jinja_raise(r, "'=' alignment not allowed in string format specifier");
     jinja_format_string(r, &spec, value.string);
 }

@@ -1,8 +1,11 @@
 // Formatting: the % operator and str.format, with the sandbox's rules for fields.
 #include "text/jinja_format.h"
 #include "text/jinja_render.h"
+#include "text/jinja_text.h"
 #include "text/jinja_unicode.h"
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_PRECISION = 5000 };
@@ -33,41 +36,27 @@ static void write_field(jrender *r, const jformat_spec *spec, const char *prefix
     if (align == '<' || align == '^') pad(r, spec->fill, margin - left);
 }
 
-static const jstring *group_digits(jrender *r, const char *digits, size_t length, char separator,
-                                   size_t group)
+// Puts separators between groups of the leading digits, with zeros before them up to `width` characters:
+// Python's _PyUnicode_InsertThousandsGrouping. The rest (fraction, exponent) stays as it is.
+static const jstring *group_digits(jrender *r, const jformat_spec *spec, const char *digits, int64_t width)
 {
-    size_t begin = jtext_begin(r), whole = 0;
-    while (whole < length &&
-           ((digits[whole] >= '0' && digits[whole] <= '9') || (group == 4 && digits[whole] != '.')))
-        whole++;
-    for (size_t i = 0; i < whole; i++) {
-        if (i && (whole - i) % group == 0) jtext_add(r, &separator, 1);
-        jtext_add(r, digits + i, 1);
+    size_t group = spec->type && strchr("xXob", spec->type) ? 4 : 3, length = strlen(digits), whole = 0;
+    while (whole < length && (group == 4 || (digits[whole] >= '0' && digits[whole] <= '9'))) whole++;
+    if (!whole) return jinja_literal(r, digits).string; // inf and nan
+    width -= (int64_t)(length - whole);
+    size_t capacity = whole * 2 + (width > 0 ? (size_t)width : 0) * 2 + 8, at = capacity, left = whole;
+    char *out = jinja_alloc(r, capacity + length - whole + 1, 1);
+    for (bool first = true;; first = false) {
+        int64_t wanted = (int64_t)left > width ? (int64_t)left : width;
+        size_t count = wanted < 1 ? 1 : wanted < (int64_t)group ? (size_t)wanted : group;
+        if (!first) out[--at] = spec->separator;
+        for (size_t i = 0; i < count; i++) out[--at] = left ? digits[--left] : '0';
+        width -= (int64_t)count;
+        if (left == 0 && width <= 0) break;
+        width--;
     }
-    jtext_add(r, digits + whole, length - whole);
-    return jtext_end(r, begin).string;
-}
-
-// Zeros for the width are digits too, and get separators.
-static const jstring *grouped(jrender *r, const jformat_spec *spec, const char *digits, size_t prefix_length)
-{
-    size_t group = strchr("xXob", spec->type) && spec->type ? 4 : 3, length = strlen(digits);
-    const jstring *result = group_digits(r, digits, length, spec->separator, group);
-    bool zeros = spec->align == '=' && jstring_is(spec->fill, "0");
-    for (size_t extra = 1; zeros && (int64_t)(result->chars + prefix_length) < spec->width; extra++) {
-        char *longer = jinja_alloc(r, length + extra + 1, 1);
-        memset(longer, '0', extra);
-        memcpy(longer + extra, digits, length);
-        const jstring *next = group_digits(r, longer, length + extra, spec->separator, group);
-        if ((int64_t)(next->chars + prefix_length) > spec->width && next->data[0] == '0' &&
-            next->chars > result->chars + 1) {
-            char *padded = jinja_alloc(r, length + extra + 1, 1);
-            memcpy(padded, longer, length + extra + 1);
-            return group_digits(r, padded, length + extra, spec->separator, group);
-        }
-        result = next;
-    }
-    return result;
+    memcpy(out + capacity, digits + whole, length - whole);
+    return jinja_string_of(r, out + at, capacity - at + length - whole).string;
 }
 
 static void write_digits(jrender *r, const jformat_spec *spec, bool negative, const char *base,
@@ -76,8 +65,11 @@ static void write_digits(jrender *r, const jformat_spec *spec, bool negative, co
     char prefix[4];
     const char *sign = negative ? "-" : spec->sign == '+' ? "+" : spec->sign == ' ' ? " " : "";
     snprintf(prefix, sizeof prefix, "%s%s", sign, base);
+    bool zeros = align == '=' && jstring_is(spec->fill, "0");
+    if (spec->width > (int64_t)r->options.max_output) jinja_raise(r, "width too big");
     const jstring *body =
-        spec->separator ? grouped(r, spec, digits, strlen(prefix)) : jinja_literal(r, digits).string;
+        spec->separator ? group_digits(r, spec, digits, zeros ? spec->width - (int64_t)strlen(prefix) : 0)
+                        : jinja_literal(r, digits).string;
     write_field(r, spec, prefix, body, align);
 }
 
@@ -113,38 +105,55 @@ void jinja_format_integer(jrender *r, const jformat_spec *spec, int64_t value)
     write_digits(r, spec, value < 0, base, digits, align);
 }
 
+// No type: as repr() or, with a precision, as 'g' but always with a digit after the point.
+static void write_plain_double(jrender *r, const jformat_spec *spec, double value)
+{
+    char digits[40];
+    int precision = spec->precision < 0    ? 17
+                    : spec->precision == 0 ? 1
+                                           : (int)spec->precision,
+        count, exponent;
+    if (!isfinite(value)) {
+        jinja_write_value(r, jfloat(value));
+        return;
+    }
+    char *text = precision < 30 ? digits : jinja_alloc(r, (size_t)precision + 16, 1), *mantissa = text;
+    if (spec->precision < 0) {
+        exponent = jinja_shortest_digits(value, text);
+        precision = 17;
+    } else {
+        snprintf(text, (size_t)precision + 10, "%.*e", precision - 1, value);
+        char *e = strchr(text, 'e');
+        exponent = atoi(e + 1);
+        *e = 0;
+        if (precision > 1) memmove(text + 1, text + 2, strlen(text + 2) + 1);
+    }
+    count = (int)strlen(mantissa);
+    while (!(spec->alternate && spec->precision >= 0) && count > 1 && mantissa[count - 1] == '0') count--;
+    mantissa[count] = 0;
+    if (exponent < -4 || exponent >= (spec->precision < 0 ? 16 : precision - 1)) {
+        buf_printf(&r->text, "%c%s%s", mantissa[0], count > 1 || spec->alternate ? "." : "", mantissa + 1);
+        buf_printf(&r->text, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+        return;
+    }
+    if (exponent < 0) jtext_literal(r, "0.");
+    for (int i = exponent + 1; i < 0; i++) jtext_literal(r, "0");
+    for (int i = 0; i < count || i <= exponent; i++) {
+        if (i == exponent + 1 && exponent >= 0) jtext_literal(r, ".");
+        jtext_add(r, i < count ? mantissa + i : "0", 1);
+    }
+    if (count <= exponent + 1) jtext_literal(r, ".0");
+}
+
 static const char *format_double(jrender *r, const jformat_spec *spec, double value)
 {
-    char type = spec->type == '%' ? 'f' : spec->type, format[8];
+    char type = spec->type == '%' ? 'f' : spec->type == 'n' ? 'g' : spec->type, format[8];
     size_t begin = jtext_begin(r);
-    int precision = spec->precision < 0 ? 6 : (int)spec->precision;
-    if (!type && spec->precision < 0) { // like repr()
-        jinja_write_value(r, jfloat(value));
+    if (!type) {
+        write_plain_double(r, spec, value);
     } else {
-        bool plain = !type || type == 'n'; // like 'g', but with a digit after the point
-        if ((plain || type == 'g' || type == 'G') && precision == 0) precision = 1;
-        snprintf(format, sizeof format, "%%%s.*%c", spec->alternate ? "#" : "", plain ? 'g' : type);
-        buf_printf(&r->text, format, precision, value);
-        if (!type && isfinite(value)) {
-            size_t length = r->text.length - begin;
-            const char *text = r->text.data + begin;
-            bool fixed = !memchr(text, 'e', length) && !memchr(text, '.', length);
-            if (fixed && (int)length >= precision &&
-                precision > 0) { // as many digits before the point as may be: scientific
-                r->text.length = begin;
-                buf_printf(&r->text, "%.*e", precision - 1, value);
-                char *e = memchr(r->text.data + begin, 'e', r->text.length - begin), *end = e;
-                while (end > r->text.data + begin &&
-                       memchr(r->text.data + begin, '.', (size_t)(e - r->text.data) - begin) &&
-                       end[-1] == '0')
-                    end--;
-                if (end > r->text.data + begin && end[-1] == '.') end--;
-                memmove(end, e, r->text.length - (size_t)(e - r->text.data));
-                r->text.length -= (size_t)(e - end);
-            } else if (fixed) {
-                buf_append_string(&r->text, ".0");
-            }
-        }
+        snprintf(format, sizeof format, "%%%s.*%c", spec->alternate ? "#" : "", type);
+        buf_printf(&r->text, format, spec->precision < 0 ? 6 : (int)spec->precision, value);
     }
     if (spec->type == '%') buf_append_char(&r->text, '%');
     return jtext_end(r, begin).string->data;
@@ -253,6 +262,7 @@ static void percent_integer(percent *p, jformat_spec *spec, jvalue value)
         if (fabs(value.real) >= 0x1p63) jinja_raise_overflow(p->r);
         value = jint((int64_t)value.real);
     }
+    if (value.kind == J_UNDEFINED && decimal) jinja_raise_undefined(p->r, value.undefined);
     if (value.kind == J_BIG) {
         jinja_format_string(p->r, spec, value.string);
         return;
@@ -292,7 +302,6 @@ static void percent_value(percent *p, jformat_spec *spec)
     if (!spec->align) spec->align = spec->zero && !strchr("srac", spec->type) ? '=' : '>';
     if (spec->align == '=') spec->fill = JINJA_STRING("0");
     switch (spec->type) {
-    case '%': jtext_literal(p->r, "%"); break;
     case 's':
     case 'r':
     case 'a': jinja_format_string(p->r, spec, percent_text(p, value, spec->type)); break;
@@ -319,6 +328,10 @@ static void percent_field(percent *p)
     jformat_spec spec = {
         .fill = JINJA_STRING(" "), .precision = -1, .keyed = jmissing(), .from_percent = true};
     char c = take(p);
+    if (c == '%') {
+        jtext_literal(p->r, "%");
+        return;
+    }
     if (c == '(') {
         spec.keyed = keyed_argument(p);
         c = take(p);
@@ -344,8 +357,8 @@ static void percent_field(percent *p)
     }
     if (c == 'l' || c == 'h' || c == 'L') c = take(p);
     spec.type = c;
-    if (c != '%' && spec.keyed.kind == J_MISSING) spec.keyed = next_argument(p);
-    if (!c || !strchr("sracdiuoxXeEfFgG%", c)) {
+    if (spec.keyed.kind == J_MISSING) spec.keyed = next_argument(p);
+    if (!c || !strchr("sracdiuoxXeEfFgG", c)) {
         uint32_t codepoint;
         jinja_decode(p->format->data + p->position - 1, &codepoint);
         jinja_raise(p->r, "unsupported format character '%c' (0x%x) at index %zu",

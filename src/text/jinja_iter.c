@@ -84,6 +84,7 @@ void jiterator_begin(jrender *r, jvalue value, jiterator *it)
     case J_UNDEFINED: it->next = next_of_nothing; break;
     case J_ITERATOR: it->next = next_of_iterator; break;
     case J_LOOP: it->next = next_of_loop; break;
+    case J_SELF: jinja_raise(r, "0"); // the KeyError of self[0]
     default: jinja_raise(r, "'%s' object is not iterable", jinja_type_name(value));
     }
 }

@@ -417,8 +417,7 @@ static jlist *rsplit_space(jrender *r, const jstring *s, int64_t limit)
         append_part(r, parts, s, begin, end);
         end = skip_back(s, begin, true);
     }
-    if (end > 0)
-        jlist_append(r, parts, jinja_strip(r, jinja_string_part(r, s, 0, end).string, NULL, true, false));
+    if (end > 0) append_part(r, parts, s, 0, end);
     reverse(parts);
     return parts;
 }

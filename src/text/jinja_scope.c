@@ -516,12 +516,31 @@ static void resolve_all(resolver *r, const frame *f, const jnodes *nodes)
     for (size_t i = 0; i < nodes->count; i++) resolve_expression(r, f, nodes->items[i], f->soft);
 }
 
+// Python finds two parameters of one name, under the name that Jinja2 gives them.
+static void check_duplicates(resolver *r, const frame *f, const jmacro_syntax *macro)
+{
+    for (size_t i = 0; i < macro->parameters.count; i++)
+        for (size_t k = 0; k < i; k++) {
+            const jstring *name = macro->parameters.items[i]->name.name;
+            work(r, 0);
+            if (macro->parameters.items[k]->name.name != name) continue;
+            buf shown = {.data = jinja_parse_alloc(r->parser->parse, name->length + 16, 1),
+                         .capacity = name->length + 16};
+            buf_printf(&shown, "l_%u_%.*s", (unsigned)f->symbols->level, (int)name->length, name->data);
+            jparser_fail_late(r->parser, macro->parameters.items[i]->line,
+                              "duplicate argument '%.*s' in function definition",
+                              jinja_parse_string(r->parser->parse, shown.data, shown.length));
+            return;
+        }
+}
+
 // A macro, a call block's caller or a generation block: parameters, defaults and body.
 static void resolve_macro_body(resolver *r, const frame *outer, jmacro_syntax *macro)
 {
     jparser *p = r->parser;
     frame f = function_frame(r, outer);
     size_t num_parameters = macro->parameters.count, first_default = num_parameters - macro->defaults.count;
+    check_duplicates(r, &f, macro);
     for (size_t i = 0; i < num_parameters; i++) collect_parameters(r, &f, macro->parameters.items[i]);
     collect_body(r, &f, &macro->defaults);
     collect_body(r, &f, &macro->body);

@@ -207,7 +207,7 @@ static size_t skip(const jstring *s, size_t i, bool space)
     return i;
 }
 
-// `limit` splits at most (negative: all); what is left after them loses the white space before it only.
+// `limit` splits at most (negative: all); what is left after them loses only the white space before it.
 jlist *jinja_split_space(jrender *r, const jstring *s, int64_t limit)
 {
     jlist *parts = jlist_new(r, 0);
@@ -218,9 +218,6 @@ jlist *jinja_split_space(jrender *r, const jstring *s, int64_t limit)
         jlist_append(r, parts, jinja_string_part(r, s, i, end));
         i = skip(s, end, true);
     }
-    if (i < s->length) {
-        jvalue rest = jinja_strip(r, jinja_string_part(r, s, i, s->length).string, NULL, false, true);
-        jlist_append(r, parts, rest);
-    }
+    if (i < s->length) jlist_append(r, parts, jinja_string_part(r, s, i, s->length));
     return parts;
 }

@@ -26,7 +26,8 @@ int jstring_compare(const jstring *a, const jstring *b)
 {
     size_t common = a->length < b->length ? a->length : b->length;
     int order = common ? memcmp(a->data, b->data, common) : 0;
-    return order ? order : (a->length > b->length) - (a->length < b->length);
+    if (order) return order < 0 ? -1 : 1;
+    return (a->length > b->length) - (a->length < b->length);
 }
 
 size_t utf8_count(const char *text, size_t length)

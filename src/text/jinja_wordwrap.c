@@ -89,10 +89,9 @@ static void append_line(wrap *w, jlist *lines, size_t first, size_t end)
 }
 
 // Breaks a chunk that is wider than a line; returns how many of its characters go on this line.
-static size_t break_chunk(const wrap *w, size_t begin, size_t end, int64_t room)
+static size_t break_chunk(const wrap *w, size_t begin, size_t end, size_t most)
 {
-    size_t most = room < 1 ? 1 : (size_t)room, cut = begin + most;
-    if (!w->break_long) return 0;
+    size_t cut = begin + most;
     if (w->break_hyphens && end - begin > most)
         for (size_t i = cut; i > begin + 1; i--) {
             if (w->c[i - 1] != '-') continue;
@@ -109,26 +108,29 @@ static void wrap_chunks(wrap *w, jlist *lines)
     size_t chunk = 0, start = 0; // `start`: the characters of the current chunk that are left begin here
     if (w->num_chunks) start = w->chunks[0];
     while (chunk < w->num_chunks) {
-        if (lines->count && chunk_is_blank(w, chunk) && start == w->chunks[chunk]) {
+        if (lines->count && chunk_is_blank(w, chunk)) {
             start = w->chunks[++chunk];
             if (chunk == w->num_chunks) break;
         }
-        size_t first = start, end = start, last_blank_begin = start;
+        size_t first = start, end = start, last_begin = start; // of the last piece on the line
         bool ends_blank = false;
         while (chunk < w->num_chunks && (int64_t)(w->chunks[chunk + 1] - first) <= w->width) {
             ends_blank = chunk_is_blank(w, chunk);
-            last_blank_begin = end;
+            last_begin = end;
             end = start = w->chunks[++chunk];
         }
-        if (chunk < w->num_chunks && (int64_t)(w->chunks[chunk + 1] - start) > w->width) {
-            bool breaks = w->break_long, alone = end == first;
-            if (breaks)
-                end = start += break_chunk(w, start, w->chunks[chunk + 1], (size_t)w->width - (end - first));
-            else if (alone)
-                end = start = w->chunks[++chunk]; // as wide as it is
-            if (breaks || alone) ends_blank = false;
+        bool is_long = chunk < w->num_chunks && (int64_t)(w->chunks[chunk + 1] - start) > w->width;
+        if (is_long && (w->break_long || end == first)) {
+            size_t chunk_end = w->chunks[chunk + 1];
+            last_begin = end;
+            ends_blank = chunk_is_blank(w, chunk);
+            if (w->break_long)
+                end = start += break_chunk(w, start, chunk_end, (size_t)w->width - (end - first));
+            else
+                end = start = w->chunks[++chunk];      // as wide as it is
+            if (end == last_begin) ends_blank = false; // Python takes the empty piece for the blank one
         }
-        append_line(w, lines, first, ends_blank ? last_blank_begin : end);
+        append_line(w, lines, first, ends_blank ? last_begin : end);
         jinja_step(w->r, 1 + end - first);
     }
 }
