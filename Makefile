@@ -6,7 +6,7 @@ MODELS ?= $(or $(LLMLOCAL_MODELS),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/ll
 DEFAULT_MODEL = $(MODELS)/smollm2-135m-instruct
 PREFIX ?= /usr/local
 
-.PHONY: all setup chat model test asan tsan fuzz coverage neon bench install clean help
+.PHONY: all setup chat model test asan tsan fuzz coverage neon bench format-check install clean help
 all: build/llmlocal
 
 setup:
@@ -39,11 +39,15 @@ bench: build/llmlocal
 	@cmake -S . -B build -DLLMLOCAL_BENCH=ON >/dev/null
 	@$(MAKE) -C build --no-print-directory -j$(JOBS) >&2
 
+format-check:
+	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
+
 install: build/llmlocal
 	@cmake --install build
 
+# What was downloaded stays, in .cache.
 clean:
-	rm -rf build build-*
+	rm -rf build build-*/
 
 help:
 	@echo 'make            build build/llmlocal and the library'
@@ -55,4 +59,5 @@ help:
 	@echo 'make neon       the kernels for 64-bit Arm, under an emulator'
 	@echo 'make coverage   line coverage of the tests'
 	@echo 'make bench      build the benchmarks into build/bench'
+	@echo 'make format-check   what clang-format would change'
 	@echo 'make install    install under PREFIX=$(PREFIX)'
