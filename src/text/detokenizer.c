@@ -192,12 +192,14 @@ static void replace_all(buf *out, const char *text, size_t length, const char *f
     buf_append(out, text, length);
 }
 
+static const char *contents(const buf *b) { return b->data ? b->data : ""; }
+
 // Replaces in *text, which ends up in one of the two buffers.
 static void rewrite(detokenizer *d, buf **text, const char *from, const char *to)
 {
     buf *next = *text == &d->cleaned[0] ? &d->cleaned[1] : &d->cleaned[0];
     buf_clear(next);
-    replace_all(next, (*text)->data, (*text)->length, from, to);
+    replace_all(next, contents(*text), (*text)->length, from, to);
     *text = next;
 }
 
@@ -222,7 +224,7 @@ static void wordpiece_token(detokenizer *d, size_t index, const char *text, size
     }
     buf_append(result, text, length);
     if (step->cleanup) clean_up(d, &result);
-    send_token(d, index + 1, result->data, result->length);
+    send_token(d, index + 1, contents(result), result->length);
 }
 
 static void send_bpe_held(detokenizer *d, size_t index, const char *replacement)
@@ -230,9 +232,9 @@ static void send_bpe_held(detokenizer *d, size_t index, const char *replacement)
     stage *s = &d->stages[index];
     if (!s->has_held) return;
     buf_clear(&d->cleaned[0]);
-    replace_all(&d->cleaned[0], s->held.data, s->held.length, d->decoder->steps[index].text, replacement);
+    replace_all(&d->cleaned[0], contents(&s->held), s->held.length, d->decoder->steps[index].text, replacement);
     s->has_held = false;
-    send_token(d, index + 1, d->cleaned[0].data, d->cleaned[0].length);
+    send_token(d, index + 1, contents(&d->cleaned[0]), d->cleaned[0].length);
 }
 
 static void hold_token(stage *s, const char *text, size_t length)
@@ -260,7 +262,7 @@ static void ctc_token(detokenizer *d, size_t index, const char *text, size_t len
         clean_up(d, &result);
         rewrite(d, &result, step->delimiter, " ");
     }
-    if (result->length) send_token(d, index + 1, result->data, result->length);
+    if (result->length) send_token(d, index + 1, contents(result), result->length);
 }
 
 static void whole_token(detokenizer *d, size_t index, const char *text, size_t length)
@@ -305,7 +307,7 @@ static void send_end(detokenizer *d, size_t index)
         break;
     case DECODER_METASPACE: send_end(d, index + 1); break;
     default:
-        if (!s->token.failed) whole_token(d, index, s->token.data ? s->token.data : "", s->token.length);
+        if (!s->token.failed) whole_token(d, index, contents(&s->token), s->token.length);
         if (s->token.failed || s->held.failed) d->status = LLM_OUT_OF_MEMORY;
         buf_clear(&s->token);
     }

@@ -130,7 +130,8 @@ static llm_status append_property(translator *t, buf *items, const char *name)
     for (size_t i = 0; i < sizeof categories / sizeof *categories; i++)
         if (strcmp(name, categories[i].name) == 0) return append_category(items, categories[i].category), LLM_OK;
     for (size_t i = 0; i < sizeof binary_properties / sizeof *binary_properties; i++)
-        if (strcmp(name, binary_properties[i]) == 0) return buf_printf(items, "\\p{%s}", name), LLM_OK;
+        if (strcmp(name, binary_properties[i]) == 0)
+            return buf_printf(items, "\\p{%s}", name), append_additions(items, name, false), LLM_OK;
     if (!name[0]) return unsupported(t, "an empty property");
     buf_printf(items, "\\p{sc:%s}", name); // an unknown one fails when PCRE2 compiles it
     append_additions(items, name, false);
@@ -354,6 +355,14 @@ static llm_status read_boundary(translator *t, bool negated)
     return LLM_OK;
 }
 
+static llm_status read_named_reference(translator *t)
+{
+    buf_append_string(t->out, "\\k<");
+    while (more(t) && (isalnum((unsigned char)*t->at) || *t->at == '_')) buf_append_char(t->out, *t->at++);
+    buf_append_char(t->out, '>');
+    return take(t, ">") ? LLM_OK : unsupported(t, "a strange reference");
+}
+
 static llm_status read_escape(translator *t)
 {
     buf items = {0};
@@ -366,6 +375,7 @@ static llm_status read_escape(translator *t)
     if (known || status != LLM_OK) return status;
     if (take(t, "b")) return read_boundary(t, false);
     if (take(t, "B")) return read_boundary(t, true);
+    if (take(t, "k<")) return read_named_reference(t);
     if (take(t, "O")) return buf_append_string(t->out, "(?s:.)"), LLM_OK;
     if (more(t) && strchr("AzZGKRXN123456789", *t->at)) return buf_printf(t->out, "\\%c", *t->at++), LLM_OK;
     uint32_t c;
