@@ -355,12 +355,12 @@ static llm_status read_boundary(translator *t, bool negated)
     return LLM_OK;
 }
 
-static llm_status read_named_reference(translator *t)
+// The rest of "(?<name>" or "\\k<name>".
+static llm_status read_name(translator *t)
 {
-    buf_append_string(t->out, "\\k<");
     while (more(t) && (isalnum((unsigned char)*t->at) || *t->at == '_')) buf_append_char(t->out, *t->at++);
     buf_append_char(t->out, '>');
-    return take(t, ">") ? LLM_OK : unsupported(t, "a strange reference");
+    return take(t, ">") ? LLM_OK : unsupported(t, "a strange name");
 }
 
 static llm_status read_escape(translator *t)
@@ -375,7 +375,7 @@ static llm_status read_escape(translator *t)
     if (known || status != LLM_OK) return status;
     if (take(t, "b")) return read_boundary(t, false);
     if (take(t, "B")) return read_boundary(t, true);
-    if (take(t, "k<")) return read_named_reference(t);
+    if (take(t, "k<")) return buf_append_string(t->out, "\\k<"), read_name(t);
     if (take(t, "O")) return buf_append_string(t->out, "(?s:.)"), LLM_OK;
     if (more(t) && strchr("AzZGKRXN123456789", *t->at)) return buf_printf(t->out, "\\%c", *t->at++), LLM_OK;
     uint32_t c;
@@ -407,7 +407,7 @@ static llm_status read_group(translator *t)
     t->groups[t->depth++] = (group){t->out->length, 0};
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         if (take(t, plain[i])) return buf_append_string(t->out, plain[i]), LLM_OK;
-    if (take(t, "(?<")) return buf_append_string(t->out, "(?<"), LLM_OK;
+    if (take(t, "(?<")) return buf_append_string(t->out, "(?<"), read_name(t);
     if (take(t, "(?")) return read_options(t);
     t->at++;
     buf_append_char(t->out, '(');

@@ -93,7 +93,7 @@ static void test_regular_expressions_that_are_refused(void **state)
         {"\\\\p{Klingon}", "Klingon"}, {"\\\\pL", "without braces"}, {"\\\\p{L", "unfinished property"},
         {"\\\\p{}", "empty property"}, {"\\\\p{L+}", "strange property"}, {"(?x)a", "unknown group or option"}, {"(?i", "unfinished option"},
         {"\\\\q", "unknown escape"}, {"[\\\\q]", "unknown escape in a set"}, {"[a-\\\\d]", "range to a class"}, {"[[:what:]]", "unknown [: :]"},
-        {"[[:alpha]", "unfinished [: :]"}, {"(?#a", "unfinished comment"}, {"(?~a)", "unknown group"}, {"(?<n>a)\\\\k<n-1>", "strange reference"}, {"\\\\x{110000}", "unknown escape"}, {"[\\\\x{zz}]", "unknown escape"}, {"a{5,2}", "regular expression"},
+        {"[[:alpha]", "unfinished [: :]"}, {"(?#a", "unfinished comment"}, {"(?~a)", "unknown group"}, {"(?<n>a)\\\\k<n-1>", "strange name"}, {"\\\\x{110000}", "unknown escape"}, {"[\\\\x{zz}]", "unknown escape"}, {"a{5,2}", "regular expression"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char json[1024];
