@@ -11,11 +11,14 @@
 //              `create`/`generate`/... return an owned object with a `free` of its own; free(NULL) does nothing.
 //              Strings returned by functions with `_copy` in their name are freed with llm_free.
 //   Options    are structs whose first member is `size`; an `_init` function sets it and the defaults. NULL where
-//              options are expected means the defaults.
+//              options are expected means the defaults. A value outside its range is LLM_INVALID_ARGUMENT.
+//   Text       is UTF-8; other bytes in a prompt or message are LLM_INVALID_ARGUMENT.
 //   Errors     are returned as llm_status; the `llm_error *err` that stands last receives code, text and amounts. It
 //              may be NULL. A function that returns a pointer returns NULL on an error.
 //   Threads    Every function may be called from any thread. One stream is read by one thread at a time. Nothing
-//              blocks but loading, unloading, llm_stream_next with a timeout, and freeing something that runs.
+//              blocks but loading, unloading, scoring, llm_stream_next with a timeout, and freeing something that
+//              runs. An object is freed once, when no other call on it is running. Callbacks of the library may
+//              cancel, and ask the backend for its state, but not wait for it: it waits for them.
 //   Manners    The library never prints, exits, aborts or touches signals. Messages go to llm_set_log's callback.
 #ifndef LLMLOCAL_H
 #define LLMLOCAL_H
@@ -86,7 +89,8 @@ typedef struct llm_adapter {
     const char *asset;      // GitHub: the file of the release
 } llm_adapter;
 
-// A value type: compared and hashed by content. Pointers are borrowed from the caller.
+// A value type: compared and hashed by content, where NULL is the same as what it stands for. Pointers are borrowed
+// from the caller.
 typedef struct llm_model_spec {
     size_t size;
     const char *id;             // the name the application knows it by; NULL: `base`
@@ -113,7 +117,7 @@ LLM_API llm_size_tier llm_model_spec_tier(const llm_model_spec *spec);
 
 typedef struct llm_logit_bias {
     int32_t token;
-    float bias; // added to the token's logit
+    float bias; // added to the token's logit; -INFINITY forbids the token
 } llm_logit_bias;
 
 typedef struct llm_tool {
@@ -126,20 +130,20 @@ typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arg
 
 typedef struct llm_generation_config {
     size_t size;
-    int max_tokens;            // 1024
-    float temperature;         // 0.7; 0: greedy
-    float top_p;               // 0.9; 1: off
+    int max_tokens;            // 1024; at least 1
+    float temperature;         // 0.7; 0: greedy; at most 100
+    float top_p;               // 0.9; 1: off; above 0
     int top_k;                 // 0: off
     float min_p;               // 0: off; keep tokens with at least this share of the best one's probability
-    float repetition_penalty;  // 1: off; divides positive and multiplies negative logits of tokens seen lately
-    float presence_penalty, frequency_penalty; // 0: off; subtracted once, and once for each time seen
-    int penalty_window;        // 64: how many of the latest tokens the penalties look at
+    float repetition_penalty;  // 1: off; divides positive and multiplies negative logits of tokens seen lately; 0 < x <= 100
+    float presence_penalty, frequency_penalty; // 0: off; subtracted once, and once for each time seen; -100 to 100
+    int penalty_window;        // 64: how many of the latest tokens the penalties look at; at least 1
     uint64_t seed;             // 0: a fresh one each time; else the same answer every time
-    const char *const *stop;   // strings that end the answer; they are not part of it
+    const char *const *stop;   // strings that end the answer; they are not part of it; at most 256
     int num_stop;
     const llm_logit_bias *logit_bias;
     int num_logit_bias;
-    int logprobs;              // 0: none; N: each token's log-probability and those of the N - 1 likeliest others, as chunks
+    int logprobs;              // 0: none; N, at most 1000: each token's log-probability and those of the N - 1 likeliest others, as chunks
     bool ignore_end;           // go on after the model's end token (benchmarks)
     bool no_wait;              // LLM_BUSY instead of waiting for the answer that runs
     const llm_tool *tools;
@@ -150,6 +154,8 @@ typedef struct llm_generation_config {
 } llm_generation_config;
 
 LLM_API void llm_generation_config_init(llm_generation_config *config);
+// Whether every member is in its range, before there is a model to ask.
+LLM_API llm_status llm_generation_config_check(const llm_generation_config *config, llm_error *err);
 
 typedef struct llm_message {
     const char *role;          // "system", "user", "assistant", "tool"
@@ -172,7 +178,7 @@ typedef struct llm_stats {
     int generated_tokens;      // the end token not counted
     double load_seconds;       // of the model, when this request loaded it; else 0
     double prefill_seconds, decode_seconds;
-    double first_token_seconds; // from the request to the first token
+    double first_token_seconds; // from the request (waiting for others included) to the first chunk
 } llm_stats;
 
 typedef struct llm_token_logprob {
@@ -198,14 +204,17 @@ typedef struct llm_chunk {
 typedef struct llm_stream llm_stream;
 #define LLM_FOREVER (-1)
 
-// LLM_OK with a chunk; LLM_END after the info chunk, which is always the last; LLM_TIMEOUT after `timeout_ms`
-// (0 does not wait); or the error the answer ended with, LLM_CANCELLED among them.
+// LLM_OK with a chunk; LLM_TIMEOUT after `timeout_ms` (0 does not wait); LLM_END after the last chunk; LLM_CANCELLED
+// after the last chunk of a cancelled answer; or the error that the answer ended with. Each of the last three comes
+// again with every further call. An answer that ended or was cancelled has exactly one info chunk, the last of all;
+// one that failed has none. Text that waits for a slow reader is put together, so chunks say nothing about tokens.
 LLM_API llm_status llm_stream_next(llm_stream *stream, int timeout_ms, llm_chunk *chunk, llm_error *err);
 LLM_API void llm_stream_cancel(llm_stream *stream); // any thread; the answer ends within a token or a prefill step
-LLM_API int llm_stream_fd(llm_stream *stream);      // readable while llm_stream_next(stream, 0, ...) has something; -1: not here
+LLM_API int llm_stream_fd(llm_stream *stream);      // readable while llm_stream_next(stream, 0, ...) has something; the stream's own; -1: no descriptor to be had
 LLM_API void llm_stream_free(llm_stream *stream);   // cancels and waits if it still runs
 
-// Calls on_chunk for each chunk until the end; a non-zero return cancels. Returns LLM_OK at the end, or the error.
+// Calls on_chunk for each chunk until the end; a non-zero return cancels, and is the last call. Returns LLM_OK at the
+// end, LLM_CANCELLED, or the error.
 typedef int (*llm_chunk_function)(void *user, const llm_chunk *chunk);
 LLM_API llm_status llm_stream_consume(llm_stream *stream, llm_chunk_function on_chunk, void *user, llm_error *err);
 
@@ -213,7 +222,7 @@ LLM_API llm_status llm_stream_consume(llm_stream *stream, llm_chunk_function on_
 
 typedef struct llm_backend llm_backend;
 
-// fraction in [0, 1]; return non-zero to stop the load, which then ends with LLM_CANCELLED
+// fraction in [0, 1]; return non-zero to stop the load, which then ends with LLM_CANCELLED. Any thread, one at a time.
 typedef int (*llm_progress_function)(void *user, const char *what, double fraction);
 
 typedef struct llm_memory {
@@ -221,12 +230,19 @@ typedef struct llm_memory {
     uint64_t resident_bytes, peak_resident_bytes; // of the process
 } llm_memory;
 
-// The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS.
+// The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load
+// that fails leaves no model; a spec that is no spec (LLM_INVALID_ARGUMENT) leaves the old one.
 LLM_API llm_status llm_backend_load(llm_backend *backend, const llm_model_spec *spec, llm_progress_function progress,
                                     void *user, llm_error *err);
-LLM_API void llm_backend_unload(llm_backend *backend); // cancels a running answer, waits for it, frees the model
+// Cancels the answer that runs and those that wait for it, waits for them, and frees the model. A load that runs is
+// stopped and ends with LLM_CANCELLED.
+LLM_API void llm_backend_unload(llm_backend *backend);
 LLM_API bool llm_backend_is_loaded(llm_backend *backend);
 LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); // NULL: none
+
+// Requests return at once with a stream. They run one after another in the order in which they were made (with
+// config.no_wait: LLM_BUSY instead of waiting). An answer that nobody reads holds up the others after a megabyte.
+// Without a model, and during a load: LLM_MODEL_NOT_LOADED.
 
 // Continues the session: the prompt is the next user message, the answer joins the transcript.
 LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
@@ -239,14 +255,17 @@ LLM_API llm_stream *llm_backend_complete(llm_backend *backend, const char *text,
 LLM_API llm_stream *llm_backend_complete_tokens(llm_backend *backend, const int32_t *tokens, int num_tokens,
                                                 const llm_generation_config *config, llm_error *err);
 
-LLM_API llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err); // NULL: none
+// Of the session; requests made from now on see it. It stays when models come and go. NULL: none.
+LLM_API llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err);
 LLM_API char *llm_backend_system_prompt_copy(llm_backend *backend); // NULL: none
-LLM_API llm_status llm_backend_reset(llm_backend *backend, llm_error *err); // forgets the transcript, keeps the system prompt
-LLM_API void llm_backend_cancel(llm_backend *backend);                      // the answer that runs, if any
+// Forgets the transcript, keeps the system prompt. Requests made before it still have their session.
+LLM_API llm_status llm_backend_reset(llm_backend *backend, llm_error *err);
+LLM_API void llm_backend_cancel(llm_backend *backend); // the answer (or scoring) that runs or is next to run, if any
 LLM_API llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err);
 
 // Scores tokens: for each position `on_position` receives the token, the log-probability of the token that follows
-// (NAN at the last), and the `num_top` likeliest next tokens. Non-zero stops with LLM_CANCELLED.
+// (NAN at the last), and the `num_top` likeliest next tokens. Non-zero stops with LLM_CANCELLED. Blocks; waits for the
+// answers that were asked for before.
 typedef int (*llm_score_function)(void *user, int position, int32_t token, double next_logprob,
                                   const llm_token_logprob *top, int num_top);
 LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
@@ -297,37 +316,49 @@ typedef struct llm_request {
     int num_messages;
     const int32_t *tokens;          // TOKENS
     int num_tokens;
-    const llm_generation_config *config; // never NULL
+    const llm_generation_config *config; // never NULL, always checked
+    const char *system_prompt;      // PROMPT: the session's when the request was made; NULL: none
 } llm_request;
 
 // What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
-// is what llm_backend_create was given. The library serialises load, unload and generate.
+// is what llm_backend_create was given. The library calls one slot at a time, except cancel, memory and engine_info,
+// and unload, generate, set_system_prompt, reset, memory and score only while a model is loaded. `err` is never NULL.
 typedef struct llm_backend_methods {
     int api_version;  // LLM_BACKEND_API
     const char *name;
+    // `progress` is never NULL; when it returns non-zero, stop and return LLM_CANCELLED. Leaves nothing loaded on an error,
+    // and a session without a transcript and a system prompt otherwise.
     llm_status (*load)(void *state, const llm_model_spec *spec, llm_progress_function progress, void *user, llm_error *err);
     void (*unload)(void *state);
     // Runs on a thread of the library's: writes the answer, returns LLM_OK or the error that ends the stream. A writer
-    // function that returns LLM_CANCELLED means: stop now and return it.
+    // function that returns anything but LLM_OK means: stop now and return that. The info chunk is written last, also
+    // by a cancelled answer; where it is missing, the library makes one without numbers.
     llm_status (*generate)(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err);
     void (*destroy)(void *state);                                                    // nothing
-    llm_status (*set_system_prompt)(void *state, const char *text, llm_error *err);  // kept by the library only
+    // Called when the text has changed, before the next PROMPT at the latest. Default: `system_prompt` of requests says it.
+    llm_status (*set_system_prompt)(void *state, const char *text, llm_error *err);
     llm_status (*reset)(void *state, llm_error *err);                                // nothing
-    void (*cancel)(void *state);              // nothing: the writer's functions say so; any thread, while generate runs
+    void (*cancel)(void *state);              // nothing: the writer's functions say so; any thread, around generate
+    // At once, at any time while a model is loaded. The process's figures are the library's.
     llm_status (*memory)(void *state, llm_memory *memory, llm_error *err);           // the process's figures only
     llm_status (*score)(void *state, const int32_t *tokens, int num_tokens, int num_top, llm_score_function on_position,
                         void *user, llm_error *err);                                 // LLM_UNSUPPORTED_FORMAT
+    // At once, at any time but during load and unload.
     llm_status (*engine_info)(void *state, llm_engine_info *info, llm_error *err);   // LLM_UNSUPPORTED_FORMAT
 } llm_backend_methods;
 
-LLM_API llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err); // keeps `methods`: static
+// Borrows `methods` for as long as the backend lives, and takes `state`: llm_backend_free calls destroy. On an error
+// the state stays the caller's.
+LLM_API llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err);
 
-// Each blocks while the reader is slow and returns LLM_CANCELLED when the answer is to stop.
+// Each blocks while the reader is slow and returns LLM_CANCELLED when the answer is to stop (or LLM_OUT_OF_MEMORY, or
+// LLM_INTERNAL_ERROR for text that is not UTF-8, which then end the stream).
 LLM_API llm_status llm_writer_text(llm_stream_writer *writer, const char *text, size_t length);
 LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk); // any kind; copied
 LLM_API bool llm_writer_cancelled(llm_stream_writer *writer);
 
-// A backend for tests of applications: answers "echo: <last user text>" word by word, without a model.
+// A backend for tests of applications: answers "echo: <last user text>" word by word, without a model. Any spec loads.
+// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens and stop.
 LLM_API llm_backend *llm_mock_backend_create(llm_error *err);
 
 // ---- A model's text side, without its weights ------------------------------------------------------------------

@@ -157,4 +157,5 @@ def main():
     write(out / "features.json", features)
 
 
-main()
+if __name__ == "__main__":
+    main()

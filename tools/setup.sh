@@ -1,34 +1,63 @@
 #!/bin/sh
-# Installs what building and testing need on Debian or Ubuntu, and fetches yyjson's source where the system
-# has no package of it. Safe to run again: what is there already is left alone.
+# Installs what is missing on Debian or Ubuntu: for building, and with --test for `make test` too. Fetches yyjson's
+# source where the system has no package of it. What is there already is left alone.
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev libcmocka-dev python3 python3-pip unzip"
-[ "${1:-}" = "--test" ] && packages="$packages clang libclang-rt-dev gcovr qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
 
-missing=""
-for package in $packages; do
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-    sudo=""
-    [ "$(id -u)" -eq 0 ] || sudo=sudo
-    echo "setup: installing$missing"
-    $sudo apt-get update -qq
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev python3 python3-pip unzip"
+[ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
+if [ "${1:-}" = --test ]; then
+    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr"
+    # The NEON kernels are cross-built, and run under an emulator.
+    [ -z "$cross" ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libcmocka-dev:arm64"
 fi
 
-# yyjson 0.10.0 is in no package of Debian 12; its unmodified source travels in the sdist of a PyPI package.
+is_installed() { # package[:architecture]
+    dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'
+}
+
+install_packages() {
+    sudo=""
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "these packages are missing, and there is neither root nor sudo to install them:$*"
+        sudo=sudo
+    fi
+    say "installing $*"
+    case "$*" in *:arm64*) $sudo dpkg --add-architecture arm64 ;; esac
+    {
+        $sudo apt-get update -qq
+        $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    } </dev/null >/dev/null || die "apt-get could not install $*"
+}
+
+# yyjson is in no package of Debian 12; its unmodified source travels in the sdist of a PyPI package.
 yyjson_version=4.0.6
 yyjson_sha256=fcd4dc15c1e39a30bf9fa85d56903029111506860fc3080ab0d81c6c6dacaa8c
-if ! pkg-config --exists yyjson && [ ! -f .cache/yyjson/yyjson.c ]; then
-    echo "setup: fetching the source of yyjson"
+fetch_yyjson() {
+    say "fetching the source of yyjson"
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     echo "yyjson==$yyjson_version --hash=sha256:$yyjson_sha256" >"$work/requirements.txt"
-    python3 -m pip download -q --no-deps --no-binary :all: -d "$work" -r "$work/requirements.txt"
+    python3 -m pip download -q --no-deps --no-binary :all: -d "$work" -r "$work/requirements.txt" >&2
     tar -xzf "$work/yyjson-$yyjson_version.tar.gz" -C "$work"
     mkdir -p .cache/yyjson
-    mv "$work"/yyjson-*/yyjson/yyjson.h "$work"/yyjson-*/yyjson/yyjson.c "$work"/yyjson-*/LICENSE .cache/yyjson/
+    cp "$work"/yyjson-*/yyjson/yyjson.h "$work"/yyjson-*/LICENSE .cache/yyjson/
+    # The file whose presence says that all are there comes last, and at once.
+    cp "$work"/yyjson-*/yyjson/yyjson.c .cache/yyjson/yyjson.c.part
+    mv .cache/yyjson/yyjson.c.part .cache/yyjson/yyjson.c
+}
+
+if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+    missing=""
+    for package in $packages; do
+        is_installed "$package" || missing="$missing $package"
+    done
+    # shellcheck disable=SC2086 # a list of words
+    [ -z "$missing" ] || install_packages $missing
+else
+    say "this is no Debian: what is missing is not installed. The packages would be: $packages"
 fi
+pkg-config --exists yyjson || [ -f .cache/yyjson/yyjson.c ] || fetch_yyjson

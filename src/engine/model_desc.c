@@ -21,13 +21,15 @@ typedef struct check {
     bool failed;
 } check;
 
-void model_desc_free(model_desc *desc) {
+void model_desc_free(model_desc *desc)
+{
     if (!desc) return;
     arena_free(&desc->memory);
     *desc = (model_desc){0};
 }
 
-static void require(check *c, bool fits, const char *what) {
+static void require(check *c, bool fits, const char *what)
+{
     if (fits || c->failed) return;
     c->failed = true;
     if (c->block >= 0)
@@ -36,18 +38,21 @@ static void require(check *c, bool fits, const char *what) {
         error_set(c->err, LLM_UNSUPPORTED_FORMAT, "%s does not fit the model", what);
 }
 
-static bool in_range(int value, int limit) {
+static bool in_range(int value, int limit)
+{
     return value >= 1 && value <= limit;
 }
 
 // The tensor at `index` has this shape.
-static bool has_shape(const check *c, int index, int rows, int cols) {
+static bool has_shape(const check *c, int index, int rows, int cols)
+{
     if (index < 0 || index >= c->desc->num_tensors) return false;
     const tensor_desc *tensor = &c->desc->tensors[index];
     return tensor->rows == rows && tensor->cols == cols;
 }
 
-static void check_linear(check *c, const linear_desc *linear, int rows, int cols, const char *what) {
+static void check_linear(check *c, const linear_desc *linear, int rows, int cols, const char *what)
+{
     bool exists = linear->weight >= 0 && linear->weight < c->desc->num_tensors;
     require(c, exists && linear->rows == rows && linear->cols == cols, what);
     if (c->failed) return;
@@ -60,7 +65,8 @@ static void check_linear(check *c, const linear_desc *linear, int rows, int cols
 }
 
 // A norm of `size`, or of `other_size` elements.
-static void check_norm(check *c, const norm_desc *norm, int size, int other_size, const char *what) {
+static void check_norm(check *c, const norm_desc *norm, int size, int other_size, const char *what)
+{
     if (norm->kind == NORM_NONE) return;
     require(c, norm->kind == NORM_RMS || norm->kind == NORM_LAYER, what);
     require(c, norm->size == size || norm->size == other_size, what);
@@ -69,7 +75,8 @@ static void check_norm(check *c, const norm_desc *norm, int size, int other_size
     require(c, norm->bias == NO_TENSOR || has_shape(c, norm->bias, 1, norm->size), what);
 }
 
-static void check_attention(check *c, const attention_desc *a) {
+static void check_attention(check *c, const attention_desc *a)
+{
     int hidden = c->desc->hidden_size;
     require(c, in_range(a->head_dim, MAX_HEAD_DIM), "head_dim");
     require(c,
@@ -93,7 +100,8 @@ static void check_attention(check *c, const attention_desc *a) {
         require(c, c->desc->ropes[a->rope].dims <= a->head_dim, "the size of the position embedding");
 }
 
-static void check_ffn(check *c, const ffn_desc *f) {
+static void check_ffn(check *c, const ffn_desc *f)
+{
     int hidden = c->desc->hidden_size;
     require(c, in_range(f->size, MAX_PROJECTION), "the intermediate size");
     require(c, f->activation >= ACTIVATION_SILU && f->activation <= ACTIVATION_RELU2, "the activation");
@@ -102,7 +110,8 @@ static void check_ffn(check *c, const ffn_desc *f) {
     check_linear(c, &f->down, hidden, f->size, "the down projection");
 }
 
-static void check_block(check *c, const block_desc *block) {
+static void check_block(check *c, const block_desc *block)
+{
     int hidden = c->desc->hidden_size;
     check_norm(c, &block->pre_attention, hidden, hidden, "the norm before attention");
     check_norm(c, &block->post_attention, hidden, hidden, "the norm after attention");
@@ -113,7 +122,8 @@ static void check_block(check *c, const block_desc *block) {
     require(c, isfinite(block->residual_scale), "the residual scale");
 }
 
-static void check_ropes(check *c) {
+static void check_ropes(check *c)
+{
     const model_desc *d = c->desc;
     require(c, d->num_ropes >= 0 && (d->num_ropes == 0 || d->ropes), "the position embedding");
     for (int i = 0; i < d->num_ropes && !c->failed; i++) {
@@ -126,7 +136,8 @@ static void check_ropes(check *c) {
     }
 }
 
-static void check_tensors(check *c) {
+static void check_tensors(check *c)
+{
     const model_desc *d = c->desc;
     require(c, in_range(d->num_tensors, MAX_TENSORS) && d->tensors, "the number of tensors");
     for (int i = 0; i < d->num_tensors && !c->failed; i++) {
@@ -136,7 +147,8 @@ static void check_tensors(check *c) {
     }
 }
 
-llm_status model_desc_check(const model_desc *desc, llm_error *err) {
+llm_status model_desc_check(const model_desc *desc, llm_error *err)
+{
     check c = {.desc = desc, .block = -1, .err = err};
     require(&c, in_range(desc->hidden_size, MAX_HIDDEN), "the hidden size");
     require(&c, in_range(desc->vocab_size, MAX_VOCAB), "the vocabulary size");

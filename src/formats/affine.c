@@ -15,7 +15,8 @@ bool affine_supported(int bits, int group_size)
     return known_bits && (group_size == 32 || group_size == 64 || group_size == 128);
 }
 
-// Eight values fill exactly `bits` bytes of the stream. Inlined with `bits` constant, so the copies have fixed sizes.
+// Eight values fill exactly `bits` bytes of the stream. Inlined with `bits` constant, so the copies have
+// fixed sizes.
 static inline __attribute__((always_inline)) void pack_eights(const uint8_t *values, size_t eights, int bits,
                                                               uint8_t *packed)
 {
@@ -26,8 +27,8 @@ static inline __attribute__((always_inline)) void pack_eights(const uint8_t *val
     }
 }
 
-static inline __attribute__((always_inline)) void unpack_eights(const uint8_t *packed, size_t eights, int bits,
-                                                                uint8_t *values)
+static inline __attribute__((always_inline)) void unpack_eights(const uint8_t *packed, size_t eights,
+                                                                int bits, uint8_t *values)
 {
     uint64_t mask = ((uint64_t)1 << bits) - 1;
     for (size_t i = 0; i < eights; i++) {
@@ -81,8 +82,8 @@ void affine_dequantize(const affine_matrix *m, size_t first, size_t count, float
     }
 }
 
-// The scale and bias of a group. One end of its range, the one further from zero, becomes the bias and is exact;
-// the scale is then bent so that zero, too, falls on a whole q.
+// The scale and bias of a group. One end of its range, the one further from zero, becomes the bias and is
+// exact; the scale is then bent so that zero, too, falls on a whole q.
 static void fit_group(const float *w, size_t count, float max_q, float *scale, float *bias)
 {
     float low = INFINITY, high = -INFINITY;

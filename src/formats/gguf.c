@@ -1,4 +1,5 @@
-// Reading GGUF: header, metadata and tensor list of a mapped file, every length checked against what is left of it.
+// Reading GGUF: header, metadata and tensor list of a mapped file, every length checked against what is left
+// of it.
 #include "formats/gguf.h"
 #include "base/half.h"
 #include "base/mem.h"
@@ -8,9 +9,11 @@ enum { KEY_LIMIT = 65535, NAME_LIMIT = 255, NESTING_LIMIT = 4, DEFAULT_ALIGNMENT
 
 // X(type number, name): types that exist but cannot be read; for messages only.
 #define OTHER_TYPES(X) \
-    X(9, "Q8_1") X(10, "Q2_K") X(11, "Q3_K") X(15, "Q8_K") X(16, "IQ2_XXS") X(17, "IQ2_XS") X(18, "IQ3_XXS") \
-    X(19, "IQ1_S") X(20, "IQ4_NL") X(21, "IQ3_S") X(22, "IQ2_S") X(23, "IQ4_XS") X(24, "I8") X(25, "I16") X(26, "I32") \
-    X(27, "I64") X(28, "F64") X(29, "IQ1_M") X(34, "TQ1_0") X(35, "TQ2_0") X(39, "MXFP4")
+    X(9, "Q8_1") \
+    X(10, "Q2_K") X(11, "Q3_K") X(15, "Q8_K") X(16, "IQ2_XXS") X(17, "IQ2_XS") X(18, "IQ3_XXS") \
+        X(19, "IQ1_S") X(20, "IQ4_NL") X(21, "IQ3_S") X(22, "IQ2_S") X(23, "IQ4_XS") X(24, "I8") \
+            X(25, "I16") X(26, "I32") X(27, "I64") X(28, "F64") X(29, "IQ1_M") X(34, "TQ1_0") X(35, "TQ2_0") \
+                X(39, "MXFP4")
 
 typedef struct type_info {
     uint32_t number;
@@ -23,7 +26,7 @@ static const type_info tensor_types[] = {
     GGUF_TENSOR_TYPES(X)
 #undef X
 #define X(number, name) {number, name, 0, 0},
-    OTHER_TYPES(X)
+        OTHER_TYPES(X)
 #undef X
 };
 
@@ -41,8 +44,9 @@ size_t gguf_type_block_size(gguf_tensor_type type) { return find_type((uint32_t)
 // Bytes of a metadata value with a fixed size; 0 for strings, arrays and unknown types.
 static size_t value_size(uint32_t type)
 {
-    static const uint8_t sizes[] = {[GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
-                                    [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8};
+    static const uint8_t sizes[] = {
+        [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
+        [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8};
     return type < sizeof sizes ? sizes[type] : 0;
 }
 
@@ -96,8 +100,10 @@ static bool skip_value(cursor *c, uint32_t type, int depth)
     uint64_t count = take_number(c, 8);
     size = value_size(element);
     if (size) {
-        if (count > c->left / size) c->cut = true;
-        else take(c, count * size);
+        if (count > c->left / size)
+            c->cut = true;
+        else
+            take(c, count * size);
         return true;
     }
     // Every element takes at least 8 bytes of the file, so `cut` ends this loop soon enough.
@@ -113,10 +119,12 @@ static llm_status read_value(gguf_file *file, cursor *c, llm_error *err)
     uint32_t type = (uint32_t)take_number(c, 4), other;
     if (c->cut) return error_set(err, LLM_LOAD_FAILED, "the metadata is cut off");
     int shown = value->key.length < 60 ? (int)value->key.length : 60;
-    if (value->key.length == 0 || value->key.length > KEY_LIMIT || memchr(value->key.text, 0, value->key.length))
+    if (value->key.length == 0 || value->key.length > KEY_LIMIT ||
+        memchr(value->key.text, 0, value->key.length))
         return error_set(err, LLM_LOAD_FAILED, "a metadata key is not valid");
     if (strmap_get(&file->values_by_key, value->key.text, value->key.length, &other))
-        return error_set(err, LLM_LOAD_FAILED, "the metadata key %.*s is there twice", shown, value->key.text);
+        return error_set(err, LLM_LOAD_FAILED, "the metadata key %.*s is there twice", shown,
+                         value->key.text);
     cursor start = *c;
     if (!skip_value(c, type, 0))
         return error_set(err, LLM_LOAD_FAILED, "metadata %.*s has an unknown type", shown, value->key.text);
@@ -137,16 +145,20 @@ static llm_status read_value(gguf_file *file, cursor *c, llm_error *err)
 static llm_status read_dims(gguf_tensor *tensor, cursor *c, llm_error *err)
 {
     uint32_t count = (uint32_t)take_number(c, 4);
-    if (count > GGUF_MAX_DIMS) return error_set(err, LLM_LOAD_FAILED, "tensor %s: %u dimensions", tensor->name, count);
+    if (count > GGUF_MAX_DIMS)
+        return error_set(err, LLM_LOAD_FAILED, "tensor %s: %u dimensions", tensor->name, count);
     tensor->num_dims = (int)count;
     tensor->rows = tensor->columns = 1;
     for (int i = 0; i < GGUF_MAX_DIMS; i++) tensor->shape[i] = 1;
     for (int i = 0; i < tensor->num_dims; i++) {
         size_t dim = take_number(c, 8);
         tensor->shape[tensor->num_dims - 1 - i] = dim;
-        if (i == 0) tensor->columns = dim;
-        else if (!mem_multiply(tensor->rows, dim, &tensor->rows)) dim = 0;
-        if (dim == 0 && !c->cut) return error_set(err, LLM_LOAD_FAILED, "tensor %s: its shape is not valid", tensor->name);
+        if (i == 0)
+            tensor->columns = dim;
+        else if (!mem_multiply(tensor->rows, dim, &tensor->rows))
+            dim = 0;
+        if (dim == 0 && !c->cut)
+            return error_set(err, LLM_LOAD_FAILED, "tensor %s: its shape is not valid", tensor->name);
     }
     return LLM_OK;
 }
@@ -156,19 +168,23 @@ static llm_status read_type(gguf_tensor *tensor, cursor *c, llm_error *err)
     uint32_t number = (uint32_t)take_number(c, 4);
     if (c->cut) return LLM_OK; // the caller says so
     const type_info *type = find_type(number);
-    if (!type) return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %s has the unknown type %u", tensor->name, number);
+    if (!type)
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %s has the unknown type %u", tensor->name,
+                         number);
     if (!type->block)
-        return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %s has the type %s, which is not supported", tensor->name, type->name);
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %s has the type %s, which is not supported",
+                         tensor->name, type->name);
     tensor->type = (gguf_tensor_type)number;
     if (tensor->columns % type->block)
-        return error_set(err, LLM_LOAD_FAILED, "tensor %s: rows of %zu values are no whole blocks of %s", tensor->name,
-                         tensor->columns, type->name);
+        return error_set(err, LLM_LOAD_FAILED, "tensor %s: rows of %zu values are no whole blocks of %s",
+                         tensor->name, tensor->columns, type->name);
     if (!mem_multiply(tensor->columns / type->block, type->block_size, &tensor->row_size))
         return error_set(err, LLM_LOAD_FAILED, "tensor %s: its shape is not valid", tensor->name);
     return LLM_OK;
 }
 
-// Reads one tensor's entry; its name is copied to *names, which moves on. *offset counts from the data's start.
+// Reads one tensor's entry; its name is copied to *names, which moves on. *offset counts from the data's
+// start.
 static llm_status read_tensor(gguf_file *file, cursor *c, char **names, uint64_t *offset, llm_error *err)
 {
     gguf_tensor *tensor = &file->tensors[file->num_tensors];
@@ -194,7 +210,8 @@ static llm_status read_tensor(gguf_file *file, cursor *c, char **names, uint64_t
 }
 
 // Data follow each other in the list's order, each padded to the alignment (the last need not be).
-static llm_status place_tensors(gguf_file *file, const uint64_t *offsets, size_t data_start, size_t alignment, llm_error *err)
+static llm_status place_tensors(gguf_file *file, const uint64_t *offsets, size_t data_start, size_t alignment,
+                                llm_error *err)
 {
     if (!mem_add(data_start, alignment - 1, &data_start)) data_start = SIZE_MAX;
     data_start &= ~(alignment - 1);
@@ -202,11 +219,15 @@ static llm_status place_tensors(gguf_file *file, const uint64_t *offsets, size_t
     for (size_t i = 0; i < file->num_tensors; i++) {
         gguf_tensor *tensor = &file->tensors[i];
         size_t size;
-        if (offsets[i] != expected) return error_set(err, LLM_LOAD_FAILED, "tensor %s: its offset is wrong", tensor->name);
-        if (!mem_multiply(tensor->rows, tensor->row_size, &size) || expected > data_size || size > data_size - expected)
-            return error_set(err, LLM_LOAD_FAILED, "tensor %s: its data is past the end of the file", tensor->name);
+        if (offsets[i] != expected)
+            return error_set(err, LLM_LOAD_FAILED, "tensor %s: its offset is wrong", tensor->name);
+        if (!mem_multiply(tensor->rows, tensor->row_size, &size) || expected > data_size ||
+            size > data_size - expected)
+            return error_set(err, LLM_LOAD_FAILED, "tensor %s: its data is past the end of the file",
+                             tensor->name);
         tensor->data = file->map.data + data_start + expected;
-        expected = (expected + size + alignment - 1) & ~(alignment - 1); // at most twice a mapped size: no overflow
+        expected =
+            (expected + size + alignment - 1) & ~(alignment - 1); // at most twice a mapped size: no overflow
     }
     return LLM_OK;
 }
@@ -222,7 +243,8 @@ static llm_status read_alignment(gguf_file *file, size_t *alignment, llm_error *
     return LLM_OK;
 }
 
-static llm_status read_head(gguf_file *file, cursor *c, uint64_t *num_tensors, uint64_t *num_values, llm_error *err)
+static llm_status read_head(gguf_file *file, cursor *c, uint64_t *num_tensors, uint64_t *num_values,
+                            llm_error *err)
 {
     const uint8_t *magic = take(c, 4);
     if (!magic || memcmp(magic, "GGUF", 4) != 0) return error_set(err, LLM_LOAD_FAILED, "not a GGUF file");
@@ -237,7 +259,8 @@ static llm_status read_head(gguf_file *file, cursor *c, uint64_t *num_tensors, u
     // The smallest value takes 8 + 1 + 4 + 1 bytes, the smallest tensor entry 8 + 1 + 4 + 4 + 8.
     if (*num_values > c->left / 14 || *num_tensors > c->left / 25)
         return error_set(err, LLM_LOAD_FAILED, "the file is too short for what its header promises");
-    if (*num_values > UINT32_MAX || *num_tensors > UINT32_MAX) return error_set(err, LLM_LOAD_FAILED, "too many entries");
+    if (*num_values > UINT32_MAX || *num_tensors > UINT32_MAX)
+        return error_set(err, LLM_LOAD_FAILED, "too many entries");
     return LLM_OK;
 }
 
@@ -248,11 +271,13 @@ static llm_status read_file(gguf_file *file, llm_error *err)
     llm_status status = read_head(file, &c, &num_tensors, &num_values, err);
     if (status != LLM_OK) return status;
     file->values = mem_alloc_zero(num_values, sizeof *file->values);
-    if (!file->values || !strmap_init(&file->values_by_key, num_values)) return error_no_memory(err, "GGUF metadata");
+    if (!file->values || !strmap_init(&file->values_by_key, num_values))
+        return error_no_memory(err, "GGUF metadata");
     while (status == LLM_OK && file->num_values < num_values) status = read_value(file, &c, err);
     if (status != LLM_OK) return status;
 
-    size_t alignment = 0, names_size = c.left < num_tensors * (NAME_LIMIT + 1) ? c.left : num_tensors * (NAME_LIMIT + 1);
+    size_t alignment = 0,
+           names_size = c.left < num_tensors * (NAME_LIMIT + 1) ? c.left : num_tensors * (NAME_LIMIT + 1);
     status = read_alignment(file, &alignment, err);
     if (status != LLM_OK) return status;
     file->names = mem_alloc(names_size);
@@ -262,7 +287,8 @@ static llm_status read_file(gguf_file *file, llm_error *err)
         status = error_no_memory(err, "a list of tensors");
     for (char *names = file->names; status == LLM_OK && file->num_tensors < num_tensors;)
         status = read_tensor(file, &c, &names, &offsets[file->num_tensors], err);
-    if (status == LLM_OK) status = place_tensors(file, offsets, (size_t)(c.at - file->map.data), alignment, err);
+    if (status == LLM_OK)
+        status = place_tensors(file, offsets, (size_t)(c.at - file->map.data), alignment, err);
     mem_free(offsets);
     return status;
 }
@@ -314,7 +340,10 @@ static bool to_int(gguf_value_type type, const uint8_t *data, int64_t *value)
 {
     uint64_t bits = read_number(data, value_size(type));
     switch (type) {
-    case GGUF_U8: case GGUF_U16: case GGUF_U32: case GGUF_BOOL: *value = (int64_t)bits; return true;
+    case GGUF_U8:
+    case GGUF_U16:
+    case GGUF_U32:
+    case GGUF_BOOL: *value = (int64_t)bits; return true;
     case GGUF_U64: *value = (int64_t)bits; return bits <= INT64_MAX;
     case GGUF_I8: *value = (int8_t)bits; return true;
     case GGUF_I16: *value = (int16_t)bits; return true;
@@ -327,10 +356,14 @@ static bool to_int(gguf_value_type type, const uint8_t *data, int64_t *value)
 static bool to_double(gguf_value_type type, const uint8_t *data, double *value)
 {
     int64_t whole;
-    if (type == GGUF_F32) *value = (double)bits_to_float((uint32_t)read_number(data, 4));
-    else if (type == GGUF_F64) memcpy(value, data, 8);
-    else if (type != GGUF_BOOL && to_int(type, data, &whole)) *value = (double)whole;
-    else return false;
+    if (type == GGUF_F32)
+        *value = (double)bits_to_float((uint32_t)read_number(data, 4));
+    else if (type == GGUF_F64)
+        memcpy(value, data, 8);
+    else if (type != GGUF_BOOL && to_int(type, data, &whole))
+        *value = (double)whole;
+    else
+        return false;
     return true;
 }
 
@@ -339,7 +372,8 @@ static llm_status wrong_type(const char *key, const char *wanted, llm_error *err
     return error_set(err, LLM_LOAD_FAILED, "GGUF metadata %s is not %s", key, wanted);
 }
 
-llm_status gguf_get_int(const gguf_file *file, const char *key, int64_t fallback, int64_t *value, llm_error *err)
+llm_status gguf_get_int(const gguf_file *file, const char *key, int64_t fallback, int64_t *value,
+                        llm_error *err)
 {
     const gguf_value *found = gguf_find(file, key);
     *value = fallback;
@@ -348,7 +382,8 @@ llm_status gguf_get_int(const gguf_file *file, const char *key, int64_t fallback
     return wrong_type(key, "a whole number", err);
 }
 
-llm_status gguf_get_double(const gguf_file *file, const char *key, double fallback, double *value, llm_error *err)
+llm_status gguf_get_double(const gguf_file *file, const char *key, double fallback, double *value,
+                           llm_error *err)
 {
     const gguf_value *found = gguf_find(file, key);
     *value = fallback;
@@ -373,8 +408,8 @@ llm_status gguf_get_string(const gguf_file *file, const char *key, gguf_string *
 }
 
 // The array under `key` and room for its elements; *items stays NULL when it is absent.
-static llm_status begin_array(const gguf_file *file, const char *key, size_t item_size, const gguf_value **array,
-                              void **items, size_t *count, llm_error *err)
+static llm_status begin_array(const gguf_file *file, const char *key, size_t item_size,
+                              const gguf_value **array, void **items, size_t *count, llm_error *err)
 {
     *items = NULL;
     *count = 0;
@@ -395,18 +430,21 @@ static llm_status end_array(const char *key, const char *wanted, void **items, s
     return wrong_type(key, wanted, err);
 }
 
-llm_status gguf_get_strings(const gguf_file *file, const char *key, gguf_string **items, size_t *count, llm_error *err)
+llm_status gguf_get_strings(const gguf_file *file, const char *key, gguf_string **items, size_t *count,
+                            llm_error *err)
 {
     const gguf_value *array;
     llm_status status = begin_array(file, key, sizeof **items, &array, (void **)items, count, err);
     if (status != LLM_OK || !array) return status;
-    if (array->element_type != GGUF_STRING) return end_array(key, "an array of strings", (void **)items, count, err);
+    if (array->element_type != GGUF_STRING)
+        return end_array(key, "an array of strings", (void **)items, count, err);
     cursor c = {array->data, file->map.size - (size_t)(array->data - file->map.data), false};
     for (size_t i = 0; i < *count; i++) (*items)[i] = take_string(&c);
     return LLM_OK;
 }
 
-llm_status gguf_get_ints(const gguf_file *file, const char *key, int64_t **items, size_t *count, llm_error *err)
+llm_status gguf_get_ints(const gguf_file *file, const char *key, int64_t **items, size_t *count,
+                         llm_error *err)
 {
     const gguf_value *array;
     llm_status status = begin_array(file, key, sizeof **items, &array, (void **)items, count, err);
@@ -418,7 +456,8 @@ llm_status gguf_get_ints(const gguf_file *file, const char *key, int64_t **items
     return LLM_OK;
 }
 
-llm_status gguf_get_floats(const gguf_file *file, const char *key, float **items, size_t *count, llm_error *err)
+llm_status gguf_get_floats(const gguf_file *file, const char *key, float **items, size_t *count,
+                           llm_error *err)
 {
     const gguf_value *array;
     llm_status status = begin_array(file, key, sizeof **items, &array, (void **)items, count, err);

@@ -68,16 +68,20 @@ const gguf_tensor *gguf_find_tensor(const gguf_file *file, const char *name); //
 void gguf_release(const gguf_file *file, const gguf_tensor *tensor);          // its pages no longer count as ours
 
 // Typed access: an absent key gives the default; a value of another kind is LLM_LOAD_FAILED naming the key.
-// Any integer type converts when the value fits; float from F32 and F64 (and integers).
+// Any integer type converts when the value fits; float from F32 and F64 (and integers). An absent string's
+// text is NULL.
 llm_status gguf_get_int(const gguf_file *file, const char *key, int64_t fallback, int64_t *value, llm_error *err);
 llm_status gguf_get_double(const gguf_file *file, const char *key, double fallback, double *value, llm_error *err);
 llm_status gguf_get_bool(const gguf_file *file, const char *key, bool fallback, bool *value, llm_error *err);
-llm_status gguf_get_string(const gguf_file *file, const char *key, gguf_string *value, llm_error *err); // absent: text NULL
+llm_status gguf_get_string(const gguf_file *file, const char *key, gguf_string *value, llm_error *err);
 
 // Arrays, returned owned (mem_free) in *items; absent gives NULL and a count of 0. Numbers convert as above.
-llm_status gguf_get_strings(const gguf_file *file, const char *key, gguf_string **items, size_t *count, llm_error *err);
-llm_status gguf_get_ints(const gguf_file *file, const char *key, int64_t **items, size_t *count, llm_error *err);
-llm_status gguf_get_floats(const gguf_file *file, const char *key, float **items, size_t *count, llm_error *err);
+llm_status gguf_get_strings(const gguf_file *file, const char *key, gguf_string **items, size_t *count,
+                            llm_error *err);
+llm_status gguf_get_ints(const gguf_file *file, const char *key, int64_t **items, size_t *count,
+                         llm_error *err);
+llm_status gguf_get_floats(const gguf_file *file, const char *key, float **items, size_t *count,
+                           llm_error *err);
 
 // Rows [first, first + count) into [count, columns], as gguf-py dequantises them, bit for bit.
 void gguf_dequantize(const gguf_tensor *tensor, size_t first, size_t count, float *values);

@@ -1,13 +1,11 @@
-// Blocks of GGUF's tensor types as float32, with the roundings of gguf-py (which are those of ggml's reference).
-// Layouts: ggml's block_* structs. d and m are float16 scales; low nibbles hold a block's first half, high its second.
+// Blocks of GGUF's tensor types as float32, with the roundings of gguf-py (which are those of ggml's
+// reference). Layouts: ggml's block_* structs. d and m are float16 scales; low nibbles hold a block's first
+// half, high its second.
 #include "formats/gguf_block.h"
 #include "base/half.h"
 #include <string.h>
 
-static float half_at(const uint8_t *bytes)
-{
-    return f16_to_float((uint16_t)(bytes[0] | bytes[1] << 8));
-}
+static float half_at(const uint8_t *bytes) { return f16_to_float((uint16_t)(bytes[0] | bytes[1] << 8)); }
 
 // 32 values of 4 bits: low nibbles first, then high ones.
 static void split_nibbles(const uint8_t *bytes, uint8_t *q)
@@ -25,8 +23,9 @@ static void split_fives(const uint8_t *high, const uint8_t *bytes, uint8_t *q)
     for (int i = 0; i < 32; i++) q[i] |= (uint8_t)((high[i / 8] >> (i % 8) & 1) << 4);
 }
 
-// Q4_K and Q5_K: eight 6-bit scales and minima in 12 bytes. The first four of each lie in the low bits of bytes 0-3
-// and 4-7; the last four have their low nibbles in bytes 8-11 and their high bits above the first four.
+// Q4_K and Q5_K: eight 6-bit scales and minima in 12 bytes. The first four of each lie in the low bits of
+// bytes 0-3 and 4-7; the last four have their low nibbles in bytes 8-11 and their high bits above the first
+// four.
 static void k_scales(const uint8_t *packed, int group, uint8_t *scale, uint8_t *minimum)
 {
     if (group < 4) {
@@ -51,8 +50,12 @@ static void k_values(const uint8_t *block, bool five_bits, int group, uint8_t *q
 int gguf_group_bits(gguf_tensor_type type)
 {
     switch (type) {
-    case GGUF_TYPE_Q4_0: case GGUF_TYPE_Q4_1: case GGUF_TYPE_Q4_K: return 4;
-    case GGUF_TYPE_Q5_0: case GGUF_TYPE_Q5_1: case GGUF_TYPE_Q5_K: return 5;
+    case GGUF_TYPE_Q4_0:
+    case GGUF_TYPE_Q4_1:
+    case GGUF_TYPE_Q4_K: return 4;
+    case GGUF_TYPE_Q5_0:
+    case GGUF_TYPE_Q5_1:
+    case GGUF_TYPE_Q5_K: return 5;
     case GGUF_TYPE_Q8_0: return 8;
     default: return 0;
     }
@@ -74,7 +77,8 @@ static void block_scale(gguf_tensor_type type, const uint8_t *block, int group, 
     case GGUF_TYPE_Q4_0: *bias = -8 * d; break;
     case GGUF_TYPE_Q5_0: *bias = -16 * d; break;
     case GGUF_TYPE_Q8_0: *bias = -128 * d; break;
-    case GGUF_TYPE_Q4_1: case GGUF_TYPE_Q5_1: *bias = half_at(block + 2); break;
+    case GGUF_TYPE_Q4_1:
+    case GGUF_TYPE_Q5_1: *bias = half_at(block + 2); break;
     default: // Q4_K, Q5_K
         k_scales(block + 4, group, &factor, &minimum);
         *scale = d * (float)factor;
@@ -106,7 +110,8 @@ void gguf_read_group(gguf_tensor_type type, const uint8_t *row, size_t index, gg
     }
 }
 
-// Q6_K: 256 values in two halves; a half's 128 values take 64 bytes of nibbles, 32 of upper bits, 8 of scales.
+// Q6_K: 256 values in two halves; a half's 128 values take 64 bytes of nibbles, 32 of upper bits, 8 of
+// scales.
 static void dequantize_q6_k(const uint8_t *block, float *values)
 {
     float d = half_at(block + 208);
@@ -137,10 +142,12 @@ void gguf_dequantize(const gguf_tensor *tensor, size_t first, size_t count, floa
         case GGUF_TYPE_F16: dtype_to_float(DTYPE_F16, row, values, tensor->columns); break;
         case GGUF_TYPE_BF16: dtype_to_float(DTYPE_BF16, row, values, tensor->columns); break;
         case GGUF_TYPE_Q6_K:
-            for (size_t b = 0; b < tensor->columns / 256; b++) dequantize_q6_k(row + b * 210, values + b * 256);
+            for (size_t b = 0; b < tensor->columns / 256; b++)
+                dequantize_q6_k(row + b * 210, values + b * 256);
             break;
         default:
-            for (size_t g = 0; g < tensor->columns / 32; g++) dequantize_group(tensor->type, row, g, values + g * 32);
+            for (size_t g = 0; g < tensor->columns / 32; g++)
+                dequantize_group(tensor->type, row, g, values + g * 32);
         }
     }
 }

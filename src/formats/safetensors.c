@@ -21,13 +21,15 @@ static llm_status bad_tensor(const char *name, const char *what, llm_error *err)
 static llm_status read_shape(yyjson_val *array, safetensors_tensor *tensor, llm_error *err)
 {
     if (!yyjson_is_arr(array)) return bad_tensor(tensor->name, "\"shape\" is not an array", err);
-    if (yyjson_arr_size(array) > SAFETENSORS_MAX_DIMS) return bad_tensor(tensor->name, "more than 8 dimensions", err);
+    if (yyjson_arr_size(array) > SAFETENSORS_MAX_DIMS)
+        return bad_tensor(tensor->name, "more than 8 dimensions", err);
     for (int i = 0; i < SAFETENSORS_MAX_DIMS; i++) tensor->shape[i] = 1;
     tensor->num_dims = (int)yyjson_arr_size(array);
     tensor->size = dtype_size(tensor->type);
     for (int i = 0; i < tensor->num_dims; i++) {
         yyjson_val *dim = yyjson_arr_get(array, (size_t)i);
-        if (!yyjson_is_uint(dim)) return bad_tensor(tensor->name, "\"shape\" holds something that is no size", err);
+        if (!yyjson_is_uint(dim))
+            return bad_tensor(tensor->name, "\"shape\" holds something that is no size", err);
         tensor->shape[i] = yyjson_get_uint(dim);
         if (!mem_multiply(tensor->size, tensor->shape[i], &tensor->size))
             return bad_tensor(tensor->name, "its shape is too large", err);
@@ -35,15 +37,17 @@ static llm_status read_shape(yyjson_val *array, safetensors_tensor *tensor, llm_
     return LLM_OK;
 }
 
-static llm_status read_offsets(yyjson_val *array, const safetensors_tensor *tensor, span *where, llm_error *err)
+static llm_status read_offsets(yyjson_val *array, const safetensors_tensor *tensor, span *where,
+                               llm_error *err)
 {
     yyjson_val *begin = yyjson_arr_get(array, 0), *end = yyjson_arr_get(array, 1);
     if (yyjson_arr_size(array) != 2 || !yyjson_is_uint(begin) || !yyjson_is_uint(end))
         return bad_tensor(tensor->name, "\"data_offsets\" is not a pair of offsets", err);
     *where = (span){yyjson_get_uint(begin), yyjson_get_uint(end)};
     if (where->end < where->begin || where->end - where->begin != tensor->size)
-        return error_set(err, LLM_LOAD_FAILED, "tensor %s: its offsets %llu to %llu do not fit its shape, %zu bytes",
-                         tensor->name, (unsigned long long)where->begin, (unsigned long long)where->end, tensor->size);
+        return error_set(err, LLM_LOAD_FAILED,
+                         "tensor %s: its offsets %llu to %llu do not fit its shape, %zu bytes", tensor->name,
+                         (unsigned long long)where->begin, (unsigned long long)where->end, tensor->size);
     return LLM_OK;
 }
 
@@ -61,13 +65,15 @@ static llm_status read_tensor(yyjson_val *info, safetensors_tensor *tensor, span
     yyjson_val *type = NULL, *shape = NULL, *offsets = NULL;
     size_t i, n;
     yyjson_val *key, *value;
-    yyjson_obj_foreach(info, i, n, key, value) {
+    yyjson_obj_foreach(info, i, n, key, value)
+    {
         yyjson_val **slot = yyjson_equals_str(key, "dtype")          ? &type
                             : yyjson_equals_str(key, "shape")        ? &shape
                             : yyjson_equals_str(key, "data_offsets") ? &offsets
                                                                      : NULL;
-        if (slot && *slot) return error_set(err, LLM_LOAD_FAILED, "tensor %s: \"%s\" is there twice", tensor->name,
-                                            yyjson_get_str(key));
+        if (slot && *slot)
+            return error_set(err, LLM_LOAD_FAILED, "tensor %s: \"%s\" is there twice", tensor->name,
+                             yyjson_get_str(key));
         if (slot) *slot = value;
     }
     llm_status status = read_type(type, tensor, err);
@@ -81,14 +87,16 @@ static llm_status check_metadata(yyjson_val *metadata, llm_error *err)
     if (!yyjson_is_obj(metadata)) return error_set(err, LLM_LOAD_FAILED, "\"__metadata__\" is not an object");
     size_t i, n;
     yyjson_val *key, *value;
-    yyjson_obj_foreach(metadata, i, n, key, value) {
+    yyjson_obj_foreach(metadata, i, n, key, value)
+    {
         if (!yyjson_is_str(value))
             return error_set(err, LLM_LOAD_FAILED, "metadata \"%.60s\" is not a string", yyjson_get_str(key));
     }
     return LLM_OK;
 }
 
-// Room for all names in one block, and for the tensors. The metadata entry is counted, too: a little too much.
+// Room for all names in one block, and for the tensors. The metadata entry is counted, too: a little too
+// much.
 static llm_status allocate(safetensors_file *file, yyjson_val *header, span **spans, llm_error *err)
 {
     size_t count = yyjson_obj_size(header), names = 1, i, n;
@@ -109,7 +117,8 @@ static llm_status read_header(safetensors_file *file, yyjson_val *header, span *
     bool metadata_seen = false;
     size_t i, n;
     yyjson_val *key, *value;
-    yyjson_obj_foreach(header, i, n, key, value) {
+    yyjson_obj_foreach(header, i, n, key, value)
+    {
         const char *name = yyjson_get_str(key);
         size_t length = yyjson_get_len(key);
         if (strlen(name) != length) return error_set(err, LLM_LOAD_FAILED, "a tensor's name holds a NUL");
@@ -121,7 +130,8 @@ static llm_status read_header(safetensors_file *file, yyjson_val *header, span *
             continue;
         }
         uint32_t other;
-        if (strmap_get(&file->by_name, name, length, &other)) return bad_tensor(name, "it is there twice", err);
+        if (strmap_get(&file->by_name, name, length, &other))
+            return bad_tensor(name, "it is there twice", err);
         safetensors_tensor *tensor = &file->tensors[file->num_tensors];
         memcpy(names, name, length + 1);
         tensor->name = names;
@@ -140,7 +150,8 @@ static int by_data(const void *a, const void *b)
 {
     const safetensors_tensor *x = a, *y = b;
     if (x->data != y->data) return x->data < y->data ? -1 : 1;
-    return x->size < y->size ? -1 : x->size > y->size; // an empty tensor before the one that begins where it lies
+    return x->size < y->size ? -1
+                             : x->size > y->size; // an empty tensor before the one that begins where it lies
 }
 
 // Turns offsets into pointers and demands that the data are a gapless sequence that fills the file.
@@ -148,7 +159,8 @@ static llm_status place_tensors(safetensors_file *file, const span *spans, size_
 {
     size_t data_size = file->map.size - data_offset, expected = 0;
     for (size_t i = 0; i < file->num_tensors; i++) {
-        if (spans[i].end > data_size) return bad_tensor(file->tensors[i].name, "its data is past the end of the file", err);
+        if (spans[i].end > data_size)
+            return bad_tensor(file->tensors[i].name, "its data is past the end of the file", err);
         file->tensors[i].data = file->map.data + data_offset + spans[i].begin;
     }
     if (file->num_tensors) qsort(file->tensors, file->num_tensors, sizeof *file->tensors, by_data);
@@ -158,7 +170,8 @@ static llm_status place_tensors(safetensors_file *file, const span *spans, size_
         if (offset < expected) return bad_tensor(tensor->name, "its data overlaps another tensor's", err);
         if (offset > expected) return bad_tensor(tensor->name, "there is a gap before its data", err);
         expected += tensor->size;
-        strmap_put(&file->by_name, tensor->name, strlen(tensor->name), (uint32_t)i); // there already, with room to spare: cannot fail
+        strmap_put(&file->by_name, tensor->name, strlen(tensor->name),
+                   (uint32_t)i); // there already, with room to spare: cannot fail
     }
     if (expected != data_size)
         return error_set(err, LLM_LOAD_FAILED, "%zu bytes follow the last tensor", data_size - expected);
@@ -171,9 +184,11 @@ static llm_status read_file(safetensors_file *file, llm_error *err)
     if (file->map.size < 8) return error_set(err, LLM_LOAD_FAILED, "too short to be safetensors");
     for (int i = 7; i >= 0; i--) length = length << 8 | file->map.data[i];
     if (length > HEADER_LIMIT)
-        return error_set(err, LLM_LOAD_FAILED, "its header claims %llu bytes: not safetensors", (unsigned long long)length);
+        return error_set(err, LLM_LOAD_FAILED, "its header claims %llu bytes: not safetensors",
+                         (unsigned long long)length);
     if (length > file->map.size - 8) return error_set(err, LLM_LOAD_FAILED, "its header is cut off");
-    if (length == 0 || file->map.data[8] != '{') return error_set(err, LLM_LOAD_FAILED, "its header is no JSON object");
+    if (length == 0 || file->map.data[8] != '{')
+        return error_set(err, LLM_LOAD_FAILED, "its header is no JSON object");
     yyjson_doc *doc;
     span *spans = NULL;
     llm_status status = json_read((const char *)file->map.data + 8, (size_t)length, "header", &doc, err);
@@ -256,7 +271,8 @@ static llm_status list_model_files(const char *directory, char ***names, size_t 
     return status;
 }
 
-// Every shard in the index's weight_map must be one of the files: no slash can get in, nothing can be missing.
+// Every shard in the index's weight_map must be one of the files: no slash can get in, nothing can be
+// missing.
 static llm_status check_index(const char *directory, char **names, size_t count, llm_error *err)
 {
     char *path = path_join(directory, "model.safetensors.index.json");
@@ -271,12 +287,17 @@ static llm_status check_index(const char *directory, char **names, size_t count,
     }
     size_t i, n;
     const char *last = NULL; // shards come in long runs
-    yyjson_obj_foreach(map, i, n, key, shard) {
+    yyjson_obj_foreach(map, i, n, key, shard)
+    {
         const char *name = yyjson_get_str(shard);
-        if (!name) status = error_set(err, LLM_LOAD_FAILED, "%s: the shard of %.100s is not a string", path, yyjson_get_str(key));
-        else if (last && strcmp(last, name) == 0) continue;
+        if (!name)
+            status = error_set(err, LLM_LOAD_FAILED, "%s: the shard of %.100s is not a string", path,
+                               yyjson_get_str(key));
+        else if (last && strcmp(last, name) == 0)
+            continue;
         else if (!count || !bsearch(&name, names, count, sizeof *names, by_text))
-            status = error_set(err, LLM_LOAD_FAILED, "%s names the shard %.100s, which is not in the folder as model*.safetensors",
+            status = error_set(err, LLM_LOAD_FAILED,
+                               "%s names the shard %.100s, which is not in the folder as model*.safetensors",
                                path, name);
         if (status != LLM_OK) break;
         last = name;
@@ -300,7 +321,8 @@ static llm_status join_files(safetensors_model *model, llm_error *err)
             uint32_t other;
             if (strmap_get(&model->by_name, tensor->name, strlen(tensor->name), &other))
                 return bad_tensor(tensor->name, "two files of the model have it", err);
-            if (!strmap_put(&model->by_name, tensor->name, strlen(tensor->name), (uint32_t)model->num_tensors))
+            if (!strmap_put(&model->by_name, tensor->name, strlen(tensor->name),
+                            (uint32_t)model->num_tensors))
                 return error_no_memory(err, "a list of tensors");
             model->tensors[model->num_tensors++] = tensor;
             model->total_size += tensor->size;
@@ -309,7 +331,8 @@ static llm_status join_files(safetensors_model *model, llm_error *err)
     return LLM_OK;
 }
 
-static llm_status open_files(const char *directory, char **names, size_t count, safetensors_model *model, llm_error *err)
+static llm_status open_files(const char *directory, char **names, size_t count, safetensors_model *model,
+                             llm_error *err)
 {
     model->files = mem_alloc_zero(count, sizeof *model->files);
     if (!model->files) return error_no_memory(err, directory);

@@ -13,7 +13,7 @@ typedef struct safetensors_tensor {
     dtype type;
     int num_dims;                       // 0: a scalar
     size_t shape[SAFETENSORS_MAX_DIMS]; // outermost first; 1 past num_dims
-    const uint8_t *data;                // inside the mapping, NOT aligned to the type: read through memcpy or unaligned loads
+    const uint8_t *data;                // inside the mapping, NOT aligned to the type: read through memcpy
     size_t size;                        // bytes
     const struct safetensors_file *file;
 } safetensors_tensor;

@@ -31,9 +31,11 @@ static llm_status make_header(const safetensors_entry *entries, size_t count, bu
         buf_append_char(header, ',');
         buf_append_json_string(header, entries[i].name, strlen(entries[i].name));
         buf_printf(header, ":{\"dtype\":\"%s\",\"shape\":[", dtype_name(entries[i].type));
-        for (int d = 0; d < entries[i].num_dims; d++) buf_printf(header, "%s%zu", d ? "," : "", entries[i].shape[d]);
+        for (int d = 0; d < entries[i].num_dims; d++)
+            buf_printf(header, "%s%zu", d ? "," : "", entries[i].shape[d]);
         buf_printf(header, "],\"data_offsets\":[%zu,%zu]}", offset, offset + size);
-        if (!mem_add(offset, size, &offset)) return error_set(err, LLM_INVALID_ARGUMENT, "the tensors are too large");
+        if (!mem_add(offset, size, &offset))
+            return error_set(err, LLM_INVALID_ARGUMENT, "the tensors are too large");
     }
     buf_append_char(header, '}');
     while (header->length % 8 && !header->failed) buf_append_char(header, ' ');
@@ -122,7 +124,8 @@ static llm_status cut_shards(const safetensors_entry *entries, size_t count, siz
         size_t size;
         llm_status status = entry_size(&entries[i], &size, err);
         if (status != LLM_OK) return status;
-        if (!mem_add(*total, size, total)) return error_set(err, LLM_INVALID_ARGUMENT, "the tensors are too large");
+        if (!mem_add(*total, size, total))
+            return error_set(err, LLM_INVALID_ARGUMENT, "the tensors are too large");
         if (*num_shards == 0 || size > limit || filled > limit - size) {
             if (!mem_grow((void **)shards, &capacity, *num_shards + 1, sizeof **shards))
                 return error_no_memory(err, "a list of shards");
@@ -137,8 +140,10 @@ static llm_status cut_shards(const safetensors_entry *entries, size_t count, siz
 
 static void shard_name(size_t index, size_t count, char *name, size_t capacity)
 {
-    if (count == 1) snprintf(name, capacity, "model.safetensors");
-    else snprintf(name, capacity, "model-%05zu-of-%05zu.safetensors", index + 1, count);
+    if (count == 1)
+        snprintf(name, capacity, "model.safetensors");
+    else
+        snprintf(name, capacity, "model-%05zu-of-%05zu.safetensors", index + 1, count);
 }
 
 // A line of the index: which shard has the tensor.
@@ -153,7 +158,8 @@ static int by_name(const void *a, const void *b)
 }
 
 static llm_status write_index(const char *directory, const safetensors_entry *entries, size_t count,
-                              const shard *shards, size_t num_shards, size_t total, uint64_t parameters, llm_error *err)
+                              const shard *shards, size_t num_shards, size_t total, uint64_t parameters,
+                              llm_error *err)
 {
     buf text = {0};
     llm_status status = LLM_OK;
@@ -166,8 +172,11 @@ static llm_status write_index(const char *directory, const safetensors_entry *en
     for (size_t s = 0; s < num_shards; s++)
         for (size_t i = shards[s].begin; i < shards[s].end; i++) lines[i] = (index_line){entries[i].name, s};
     if (count) qsort(lines, count, sizeof *lines, by_name);
-    buf_printf(&text, "{\n    \"metadata\": {\n        \"total_size\": %zu,\n        \"total_parameters\": %llu\n    },\n"
-                      "    \"weight_map\": {", total, (unsigned long long)parameters);
+    buf_printf(
+        &text,
+        "{\n    \"metadata\": {\n        \"total_size\": %zu,\n        \"total_parameters\": %llu\n    },\n"
+        "    \"weight_map\": {",
+        total, (unsigned long long)parameters);
     for (size_t i = 0; i < count; i++) {
         char name[60];
         shard_name(lines[i].shard, num_shards, name, sizeof name);
@@ -184,9 +193,9 @@ done:
     return status;
 }
 
-llm_status safetensors_model_write(const char *directory, const safetensors_entry *entries, size_t num_entries,
-                                   size_t shard_limit, uint64_t total_parameters, safetensors_fill fill, void *user,
-                                   llm_error *err)
+llm_status safetensors_model_write(const char *directory, const safetensors_entry *entries,
+                                   size_t num_entries, size_t shard_limit, uint64_t total_parameters,
+                                   safetensors_fill fill, void *user, llm_error *err)
 {
     shard *shards;
     size_t num_shards, total;
@@ -196,12 +205,15 @@ llm_status safetensors_model_write(const char *directory, const safetensors_entr
         shard_name(s, num_shards, name, sizeof name);
         char *path = path_join(directory, name);
         size_t begin = shards[s].begin;
-        if (!path) status = error_no_memory(err, directory);
-        else status = write_file(path, entries + begin, shards[s].end - begin, begin, fill, user, err);
+        if (!path)
+            status = error_no_memory(err, directory);
+        else
+            status = write_file(path, entries + begin, shards[s].end - begin, begin, fill, user, err);
         mem_free(path);
     }
     if (status == LLM_OK)
-        status = write_index(directory, entries, num_entries, shards, num_shards, total, total_parameters, err);
+        status =
+            write_index(directory, entries, num_entries, shards, num_shards, total, total_parameters, err);
     mem_free(shards);
     return status;
 }

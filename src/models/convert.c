@@ -1,4 +1,5 @@
-// The frame of a conversion: options, the temporary directory that becomes the destination in the end, the report.
+// The frame of a conversion: options, the temporary directory that becomes the destination in the end, the
+// report.
 #include "models/convert_job.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -23,7 +24,8 @@ llm_status convert_note(convert_job *job, llm_error *err, const char *format, ..
     va_end(args);
     buf_append_string(&line, text);
     char *owned = buf_take(&line);
-    if (!owned || !mem_grow((void **)&report->lines, &report->capacity, report->num_lines + 1, sizeof *report->lines)) {
+    if (!owned ||
+        !mem_grow((void **)&report->lines, &report->capacity, report->num_lines + 1, sizeof *report->lines)) {
         mem_free(owned);
         return error_no_memory(err, "a report");
     }
@@ -56,8 +58,10 @@ void convert_set_shape(convert_tensor *tensor, int num_dims, const size_t *shape
     tensor->rows = tensor->columns = 1;
     for (int i = 0; i < num_dims; i++) {
         tensor->shape[i] = shape[i];
-        if (i < num_dims - 1) tensor->rows *= shape[i];
-        else tensor->columns = shape[i];
+        if (i < num_dims - 1)
+            tensor->rows *= shape[i];
+        else
+            tensor->columns = shape[i];
     }
 }
 
@@ -65,8 +69,10 @@ llm_status convert_write_file(const convert_job *job, const char *name, buf *tex
 {
     char *path = path_join(job->directory, name);
     llm_status status = LLM_OK;
-    if (!path || text->failed) status = error_no_memory(err, name);
-    else status = file_write(path, text->data, text->length, err);
+    if (!path || text->failed)
+        status = error_no_memory(err, name);
+    else
+        status = file_write(path, text->data, text->length, err);
     mem_free(path);
     buf_free(text);
     return status;
@@ -77,8 +83,10 @@ static llm_status check_options(convert_options *options, llm_error *err)
     dtype unused;
     if (options->group_size == 0) options->group_size = 64;
     if (options->bits != 0 && !affine_supported(options->bits, options->group_size))
-        return error_set(err, LLM_INVALID_ARGUMENT, "%d bits in groups of %d: MLX has 2, 3, 4, 5, 6 and 8 bits in groups of 32, 64 and 128",
-                         options->bits, options->group_size);
+        return error_set(
+            err, LLM_INVALID_ARGUMENT,
+            "%d bits in groups of %d: MLX has 2, 3, 4, 5, 6 and 8 bits in groups of 32, 64 and 128",
+            options->bits, options->group_size);
     return options->dtype ? convert_parse_dtype(options->dtype, &unused, err) : LLM_OK;
 }
 
@@ -120,7 +128,8 @@ static void remove_directory(const char *path)
     rmdir(path);
 }
 
-// `temporary` is a template for mkdtemp beside the destination, so that the final rename stays on one file system.
+// `temporary` is a template for mkdtemp beside the destination, so that the final rename stays on one file
+// system.
 static llm_status make_temporary(const char *temporary, llm_error *err)
 {
     if (!mkdtemp((char *)(uintptr_t)temporary)) return system_error(err, "create", temporary);
@@ -139,8 +148,8 @@ static llm_status check_space(const convert_job *job, uint64_t needed, llm_error
     uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
     if (needed <= available) return LLM_OK;
     return error_set_amounts(err, LLM_INSUFFICIENT_STORAGE, needed, available,
-                             "the converted model needs %llu MB, there are %llu MB free", (unsigned long long)(needed >> 20),
-                             (unsigned long long)(available >> 20));
+                             "the converted model needs %llu MB, there are %llu MB free",
+                             (unsigned long long)(needed >> 20), (unsigned long long)(available >> 20));
 }
 
 static uint64_t planned_size(const convert_job *job)
@@ -149,7 +158,8 @@ static uint64_t planned_size(const convert_job *job)
     for (size_t i = 0; i < job->num_tensors; i++) {
         const convert_tensor *t = &job->tensors[i];
         uint64_t values = (uint64_t)t->rows * t->columns;
-        total += t->bits ? values / 8 * (uint64_t)t->bits + values / (uint64_t)t->group_size * 2 * dtype_size(t->type)
+        total += t->bits ? values / 8 * (uint64_t)t->bits +
+                               values / (uint64_t)t->group_size * 2 * dtype_size(t->type)
                          : values * dtype_size(t->type);
     }
     return total;
@@ -160,7 +170,8 @@ static llm_status convert_into(convert_job *job, llm_error *err)
     gguf_file file = {0};
     safetensors_model model = {0};
     bool from_directory = file_is_directory(job->source);
-    llm_status status = from_directory ? convert_from_directory(job, &model, err) : gguf_open(job->source, &file, err);
+    llm_status status =
+        from_directory ? convert_from_directory(job, &model, err) : gguf_open(job->source, &file, err);
     if (status == LLM_OK && !from_directory) {
         status = convert_from_gguf(job, &file, err);
         if (status != LLM_OK) error_prefix(err, "%s", job->source);
@@ -183,15 +194,16 @@ static llm_status convert_beside(convert_job *job, const char *destination, llm_
         job->directory = temporary.data;
         status = convert_into(job, err);
         // rename replaces an empty directory, and nothing else
-        if (status == LLM_OK && rename(temporary.data, destination) != 0) status = system_error(err, "create", destination);
+        if (status == LLM_OK && rename(temporary.data, destination) != 0)
+            status = system_error(err, "create", destination);
         if (status != LLM_OK) remove_directory(temporary.data);
     }
     buf_free(&temporary);
     return status;
 }
 
-llm_status convert_model(const char *source, const char *destination, const convert_options *options, convert_report *report,
-                         llm_error *err)
+llm_status convert_model(const char *source, const char *destination, const convert_options *options,
+                         convert_report *report, llm_error *err)
 {
     convert_options chosen = options ? *options : (convert_options){0};
     convert_report unwanted = {0};

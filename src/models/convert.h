@@ -7,7 +7,7 @@
 typedef bool (*convert_progress)(void *user, double done);
 
 typedef struct convert_options {
-    int bits;          // 0: as the source has it (GGUF blocks keep their bits where MLX can hold them); else 2, 3, 4, 5, 6, 8
+    int bits;          // 2, 3, 4, 5, 6, 8; 0: as the source has it (GGUF blocks keep theirs where MLX can hold them)
     int group_size;    // with bits: 32, 64 or 128; 0: 64
     const char *dtype; // of what is not quantised: "float16", "bfloat16", "float32"; NULL: what fits the source best
     convert_progress progress; // NULL: none

@@ -29,7 +29,8 @@ static void make_key(const convert_config *c, const char *name, char *key, size_
 }
 
 // A size: a number, or an array with the same number for every layer. `fallback` < 0: it must be there.
-static llm_status get_size(const convert_config *c, const char *name, int64_t fallback, int64_t *value, llm_error *err)
+static llm_status get_size(const convert_config *c, const char *name, int64_t fallback, int64_t *value,
+                           llm_error *err)
 {
     char key[100];
     make_key(c, name, key, sizeof key);
@@ -55,7 +56,8 @@ static llm_status get_size(const convert_config *c, const char *name, int64_t fa
     return LLM_OK;
 }
 
-static llm_status get_real(const convert_config *c, const char *name, double fallback, double *value, llm_error *err)
+static llm_status get_real(const convert_config *c, const char *name, double fallback, double *value,
+                           llm_error *err)
 {
     char key[100];
     make_key(c, name, key, sizeof key);
@@ -81,10 +83,12 @@ static llm_status find_family(const gguf_file *file, int *family, llm_error *err
                      arch.length < 60 ? (int)arch.length : 60, arch.text);
 }
 
-// Rotation.
+// Rotation. Readers look for the kind of scaling under "type" or under "rope_type", by their age: both are
+// written.
 
 // The factors of a rope table; NULL in *factors when the file has none of that name.
-static llm_status read_factors(const convert_config *c, const char *name, float **factors, size_t *count, llm_error *err)
+static llm_status read_factors(const convert_config *c, const char *name, float **factors, size_t *count,
+                               llm_error *err)
 {
     const gguf_tensor *tensor = gguf_find_tensor(c->file, name);
     *factors = NULL;
@@ -105,37 +109,66 @@ static llm_status read_factors(const convert_config *c, const char *name, float 
     return LLM_OK;
 }
 
-// The factor that Llama 3's rule gives a dimension pair (transformers, modeling_rope_utils.py).
-static double llama3_factor(const convert_config *c, size_t pair, double factor, double low, double high, double original)
+#define LLAMA3_LOW 1.0
+#define LLAMA3_HIGH 4.0
+
+static double wavelength(const convert_config *c, size_t pair)
 {
-    double wavelength = 2 * M_PI * pow(c->rope_theta, 2.0 * (double)pair / (double)c->rope_dims);
-    if (wavelength < original / high) return 1;
-    if (wavelength > original / low) return factor;
-    double smooth = (original / wavelength - low) / (high - low);
+    return 2 * M_PI * pow(c->rope_theta, 2.0 * (double)pair / (double)c->rope_dims);
+}
+
+// The factor that Llama 3's rule gives a dimension pair (transformers, modeling_rope_utils.py).
+static double llama3_factor(const convert_config *c, size_t pair, double factor, double original)
+{
+    double length = wavelength(c, pair);
+    if (length < original / LLAMA3_HIGH) return 1;
+    if (length > original / LLAMA3_LOW) return factor;
+    double smooth = (original / length - LLAMA3_LOW) / (LLAMA3_HIGH - LLAMA3_LOW);
     return 1 / ((1 - smooth) / factor + smooth);
 }
 
-// llama.cpp keeps only the outcome of Llama 3's scaling: a factor for each pair. Its parameters are found by trying.
+// How far the factors are from those of Llama 3's rule with an original context of `original`, relatively.
+static double llama3_misfit(const convert_config *c, const float *factors, size_t count, double factor,
+                            double original)
+{
+    double worst = 0;
+    for (size_t i = 0; i < count; i++)
+        worst = fmax(worst, fabs((double)factors[i] / llama3_factor(c, i, factor, original) - 1));
+    return worst;
+}
+
+// The original context length that a factor between the extremes gives away; 0 if there is no such factor.
+static double llama3_original(const convert_config *c, const float *factors, size_t count, double factor)
+{
+    for (size_t i = 0; i < count; i++) {
+        double f = (double)factors[i];
+        if (f < 1.001 || f > factor * 0.999) continue;
+        double smooth = (1 / f - 1 / factor) / (1 - 1 / factor);
+        return round(wavelength(c, i) * (LLAMA3_LOW + smooth * (LLAMA3_HIGH - LLAMA3_LOW)));
+    }
+    return 0;
+}
+
+// llama.cpp keeps only the outcome of Llama 3's scaling: a factor for each pair. All models that use it have
+// the same two frequency factors; what is left is found from the factors, or by trying where all of them are
+// extreme.
 static llm_status put_llama3(convert_config *c, const float *factors, size_t count, llm_error *err)
 {
-    static const double originals[] = {8192, 4096, 2048, 16384, 32768, 65536, 131072};
-    const double low = 1, high = 4;
     double factor = 1;
     for (size_t i = 0; i < count; i++) factor = fmax(factor, (double)factors[i]);
-    for (size_t k = 0; k < sizeof originals / sizeof *originals; k++) {
-        double worst = 0;
-        for (size_t i = 0; i < count; i++) {
-            double expected = llama3_factor(c, i, factor, low, high, originals[k]);
-            worst = fmax(worst, fabs((double)factors[i] / expected - 1));
-        }
-        if (worst > 1e-3) continue;
-        buf_append_string(&c->rope_scaling, "{\"factor\": ");
-        convert_put_float(&c->rope_scaling, (float)factor);
-        buf_printf(&c->rope_scaling, ", \"high_freq_factor\": 4.0, \"low_freq_factor\": 1.0, "
-                   "\"original_max_position_embeddings\": %.0f, \"rope_type\": \"llama3\"}", originals[k]);
-        return LLM_OK;
-    }
-    return error_set(err, LLM_UNSUPPORTED_FORMAT, "rope_freqs.weight is not a scaling that config.json can name");
+    double original = llama3_original(c, factors, count, factor);
+    for (double guess = 64; original == 0 && guess <= 1 << 20; guess *= 2)
+        if (llama3_misfit(c, factors, count, factor, guess) < 1e-3) original = guess;
+    if (original < 1 || original > SIZE_LIMIT || llama3_misfit(c, factors, count, factor, original) > 1e-3)
+        return error_set(err, LLM_UNSUPPORTED_FORMAT,
+                         "rope_freqs.weight is not a scaling that config.json can name");
+    buf_append_string(&c->rope_scaling, "{\"factor\": ");
+    convert_put_float(&c->rope_scaling, (float)factor);
+    buf_printf(&c->rope_scaling,
+               ", \"high_freq_factor\": 4.0, \"low_freq_factor\": 1.0, "
+               "\"original_max_position_embeddings\": %.0f, \"rope_type\": \"llama3\", \"type\": \"llama3\"}",
+               original);
+    return LLM_OK;
 }
 
 static void put_factors(buf *text, const char *name, const float *factors, size_t count)
@@ -160,9 +193,10 @@ static llm_status put_longrope(convert_config *c, llm_error *err)
         } else {
             buf_append_char(&c->rope_scaling, '{');
             put_factors(&c->rope_scaling, "long_factor", longer, num_long);
-            buf_printf(&c->rope_scaling, ", \"original_max_position_embeddings\": %lld, ", (long long)c->original_context);
+            buf_printf(&c->rope_scaling, ", \"original_max_position_embeddings\": %lld, ",
+                       (long long)c->original_context);
             put_factors(&c->rope_scaling, "short_factor", shorter, num_short);
-            buf_append_string(&c->rope_scaling, ", \"type\": \"longrope\"}");
+            buf_append_string(&c->rope_scaling, ", \"rope_type\": \"longrope\", \"type\": \"longrope\"}");
         }
     }
     mem_free(longer);
@@ -189,10 +223,12 @@ static llm_status put_yarn(convert_config *c, double factor, llm_error *err)
         convert_put_float(&c->rope_scaling, (float)value);
         buf_append_string(&c->rope_scaling, ", ");
     }
-    if (c->original_context == 0) return error_set(err, LLM_LOAD_FAILED, "YaRN without its original context length");
+    if (c->original_context == 0)
+        return error_set(err, LLM_LOAD_FAILED, "YaRN without its original context length");
     buf_append_string(&c->rope_scaling, "\"factor\": ");
     convert_put_float(&c->rope_scaling, (float)factor);
-    buf_printf(&c->rope_scaling, ", \"original_max_position_embeddings\": %lld, \"rope_type\": \"yarn\"}",
+    buf_printf(&c->rope_scaling,
+               ", \"original_max_position_embeddings\": %lld, \"rope_type\": \"yarn\", \"type\": \"yarn\"}",
                (long long)c->original_context);
     return LLM_OK;
 }
@@ -213,7 +249,8 @@ static llm_status read_scaling(convert_config *c, llm_error *err)
     llm_status status = gguf_get_string(c->file, key, &type, err);
     if (status == LLM_OK) status = get_real(c, "rope.scale_linear", 1, &factor, err); // what old files have
     if (status == LLM_OK) status = get_real(c, "rope.scaling.factor", factor, &factor, err);
-    if (status == LLM_OK) status = get_size(c, "rope.scaling.original_context_length", 0, &c->original_context, err);
+    if (status == LLM_OK)
+        status = get_size(c, "rope.scaling.original_context_length", 0, &c->original_context, err);
     if (status == LLM_OK) status = read_factors(c, "rope_freqs.weight", &factors, &count, err);
     if (status != LLM_OK) return status;
     if (factors) status = put_llama3(c, factors, count, err);
@@ -228,7 +265,7 @@ static llm_status read_scaling(convert_config *c, llm_error *err)
                          type.length < 40 ? (int)type.length : 40, type.text);
     buf_append_string(&c->rope_scaling, "{\"factor\": ");
     convert_put_float(&c->rope_scaling, (float)factor);
-    buf_append_string(&c->rope_scaling, ", \"rope_type\": \"linear\"}");
+    buf_append_string(&c->rope_scaling, ", \"rope_type\": \"linear\", \"type\": \"linear\"}");
     return LLM_OK;
 }
 
@@ -258,9 +295,11 @@ static llm_status read_sizes(convert_config *c, llm_error *err)
         memcpy((char *)c + sizes[i].offset, &value, sizeof value);
     }
     if (c->num_kv_heads == 0) c->num_kv_heads = c->num_heads;
-    if (c->head_dim == 0 && c->hidden_size % c->num_heads)
-        return error_set(err, LLM_LOAD_FAILED, "%lld heads do not divide the hidden size", (long long)c->num_heads);
-    if (c->head_dim == 0) c->head_dim = c->hidden_size / c->num_heads;
+    c->has_head_dim = c->head_dim != 0;
+    if (!c->has_head_dim && c->hidden_size % c->num_heads)
+        return error_set(err, LLM_LOAD_FAILED, "%lld heads do not divide the hidden size",
+                         (long long)c->num_heads);
+    if (!c->has_head_dim) c->head_dim = c->hidden_size / c->num_heads;
     if (c->rope_dims == 0) c->rope_dims = c->head_dim;
     return LLM_OK;
 }
@@ -289,7 +328,8 @@ static llm_status read_reals(convert_config *c, llm_error *err)
         memcpy((char *)c + reals[i].offset, &value, sizeof value);
     }
     if (!(c->rms_eps >= 0) || !(c->rope_theta > 0))
-        return error_set(err, LLM_LOAD_FAILED, "GGUF metadata lacks the norm's epsilon or has an impossible rope base");
+        return error_set(err, LLM_LOAD_FAILED,
+                         "GGUF metadata lacks the norm's epsilon or has an impossible rope base");
     return LLM_OK;
 }
 
@@ -302,11 +342,16 @@ static llm_status refuse_features(const convert_config *c, llm_error *err)
     if (status == LLM_OK) status = gguf_get_int(c->file, "split.count", 1, &splits, err);
     if (status != LLM_OK) return status;
     const char *what = NULL;
-    if (experts) what = "a mixture of experts";
-    else if (value_length != c->head_dim) what = "values of another size than keys";
-    else if (splits > 1) what = "a file that is one of several parts";
-    else if (c->rope_dims != c->head_dim && c->family != CONVERT_PHI3) what = "a partial rotation";
-    else if (c->family == CONVERT_OLMO2 && c->sliding_window) what = "OLMo 2 with a sliding window (OLMo 3)";
+    if (experts)
+        what = "a mixture of experts";
+    else if (value_length != c->head_dim)
+        what = "values of another size than keys";
+    else if (splits > 1)
+        what = "a file that is one of several parts";
+    else if (c->rope_dims != c->head_dim && c->family != CONVERT_PHI3)
+        what = "a partial rotation";
+    else if (c->family == CONVERT_OLMO2 && c->sliding_window)
+        what = "OLMo 2 with a sliding window (OLMo 3)";
     if (what) return error_set(err, LLM_UNSUPPORTED_FORMAT, "%s cannot be converted from GGUF", what);
     return LLM_OK;
 }
@@ -327,19 +372,32 @@ llm_status convert_read_config(const gguf_file *file, convert_config *c, llm_err
 // Writing: members in the order of their names, as mlx-lm sorts them.
 
 static void put_key(buf *text, const char *key) { buf_printf(text, ",\n    \"%s\": ", key); }
-static void put_int(buf *text, const char *key, int64_t value) { put_key(text, key), buf_printf(text, "%lld", (long long)value); }
-static void put_real(buf *text, const char *key, double value) { put_key(text, key), convert_put_float(text, (float)value); }
-static void put_bool(buf *text, const char *key, bool value) { put_key(text, key), buf_append_string(text, value ? "true" : "false"); }
-static void put_text(buf *text, const char *key, const char *value) { put_key(text, key), buf_printf(text, "\"%s\"", value); }
+static void put_int(buf *text, const char *key, int64_t value)
+{
+    put_key(text, key), buf_printf(text, "%lld", (long long)value);
+}
+static void put_real(buf *text, const char *key, double value)
+{
+    put_key(text, key), convert_put_float(text, (float)value);
+}
+static void put_bool(buf *text, const char *key, bool value)
+{
+    put_key(text, key), buf_append_string(text, value ? "true" : "false");
+}
+static void put_text(buf *text, const char *key, const char *value)
+{
+    put_key(text, key), buf_printf(text, "\"%s\"", value);
+}
 
 static void put_token(const convert_config *c, buf *text, const char *key, const char *gguf_key)
 {
     int64_t id;
-    if (gguf_get_int(c->file, gguf_key, -1, &id, NULL) == LLM_OK && id >= 0 && id < c->vocab_size) put_int(text, key, id);
+    if (gguf_get_int(c->file, gguf_key, -1, &id, NULL) == LLM_OK && id >= 0 && id < c->vocab_size)
+        put_int(text, key, id);
 }
 
-// The scale of the scores is 1 / sqrt(this): the head's size, but in the largest models of each generation, as llama.cpp
-// tells them by their depth.
+// The scale of the scores is 1 / sqrt(this): the head's size, but in the largest models of each generation,
+// as llama.cpp tells them by their depth.
 static int64_t query_scalar(const convert_config *c)
 {
     bool largest = c->num_layers == (c->family == CONVERT_GEMMA2 ? 46 : 62);
@@ -350,7 +408,9 @@ static llm_status put_gemma_window(const convert_config *c, buf *text, llm_error
 {
     int64_t pattern;
     const gguf_value *found = gguf_find(c->file, "gemma3.attention.sliding_window_pattern");
-    llm_status status = found && found->type == GGUF_ARRAY ? LLM_OK : get_size(c, "attention.sliding_window_pattern", 6, &pattern, err);
+    llm_status status = found && found->type == GGUF_ARRAY
+                            ? LLM_OK
+                            : get_size(c, "attention.sliding_window_pattern", 6, &pattern, err);
     if (status != LLM_OK) return status;
     if (found && found->type == GGUF_ARRAY) pattern = 6; // a flag a layer: the family has this one pattern
     put_int(text, "sliding_window", c->sliding_window ? c->sliding_window : 512);
@@ -364,15 +424,19 @@ static void put_head(const convert_job *job, const convert_config *c, buf *text)
     bool gemma = f == CONVERT_GEMMA2 || f == CONVERT_GEMMA3;
     bool llama = f == CONVERT_LLAMA || f == CONVERT_SMOLLM3 || f == CONVERT_GRANITE;
     if (f != CONVERT_QWEN2) // its q, k and v always have biases, its output never
-        put_bool(text, "attention_bias", llama && convert_has(job, "model.layers.0.self_attn.q_proj", "bias"));
+        put_bool(text, "attention_bias",
+                 llama && convert_has(job, "model.layers.0.self_attn.q_proj", "bias"));
     if (f == CONVERT_GRANITE)
-        put_real(text, "attention_multiplier", c->attention_scale > 0 ? c->attention_scale : 1 / sqrt((double)c->head_dim));
-    if (f == CONVERT_GEMMA2) put_real(text, "attn_logit_softcapping", c->attention_softcap > 0 ? c->attention_softcap : 50);
+        put_real(text, "attention_multiplier",
+                 c->attention_scale > 0 ? c->attention_scale : 1 / sqrt((double)c->head_dim));
+    if (f == CONVERT_GEMMA2)
+        put_real(text, "attn_logit_softcapping", c->attention_softcap > 0 ? c->attention_softcap : 50);
     put_token(c, text, "bos_token_id", "tokenizer.ggml.bos_token_id");
     if (f == CONVERT_GRANITE) put_real(text, "embedding_multiplier", c->embedding_scale);
     put_token(c, text, "eos_token_id", "tokenizer.ggml.eos_token_id");
-    if (f == CONVERT_GEMMA2) put_real(text, "final_logit_softcapping", c->final_softcap > 0 ? c->final_softcap : 30);
-    if (gemma || f == CONVERT_QWEN3 || c->head_dim * c->num_heads != c->hidden_size) put_int(text, "head_dim", c->head_dim);
+    if (f == CONVERT_GEMMA2)
+        put_real(text, "final_logit_softcapping", c->final_softcap > 0 ? c->final_softcap : 30);
+    if (gemma || f == CONVERT_QWEN3 || c->has_head_dim) put_int(text, "head_dim", c->head_dim);
     put_text(text, gemma ? "hidden_activation" : "hidden_act", gemma ? "gelu_pytorch_tanh" : "silu");
     put_int(text, "hidden_size", c->hidden_size);
     put_int(text, "intermediate_size", c->intermediate_size);
@@ -383,7 +447,8 @@ static void put_head(const convert_job *job, const convert_config *c, buf *text)
     if (f == CONVERT_SMOLLM3) {
         put_int(text, "no_rope_layer_interval", 4);
         put_key(text, "no_rope_layers"); // 1: rotated
-        for (int64_t i = 0; i < c->num_layers; i++) buf_printf(text, "%s%d", i ? ", " : "[", (i + 1) % 4 != 0);
+        for (int64_t i = 0; i < c->num_layers; i++)
+            buf_printf(text, "%s%d", i ? ", " : "[", (i + 1) % 4 != 0);
         buf_append_char(text, ']');
     }
 }
@@ -396,17 +461,23 @@ static llm_status put_tail(const convert_job *job, const convert_config *c, buf 
     put_int(text, "num_attention_heads", c->num_heads);
     put_int(text, "num_hidden_layers", c->num_layers);
     put_int(text, "num_key_value_heads", c->num_kv_heads);
-    if (f == CONVERT_PHI3) put_int(text, "original_max_position_embeddings", c->original_context ? c->original_context : c->context);
-    if (f == CONVERT_PHI3) put_real(text, "partial_rotary_factor", (double)c->rope_dims / (double)c->head_dim);
+    if (f == CONVERT_PHI3)
+        put_int(text, "original_max_position_embeddings",
+                c->original_context ? c->original_context : c->context);
+    if (f == CONVERT_PHI3)
+        put_real(text, "partial_rotary_factor", (double)c->rope_dims / (double)c->head_dim);
     convert_put_quantization(job, text);
     if (gemma) put_int(text, "query_pre_attn_scalar", query_scalar(c));
     if (f == CONVERT_GRANITE) put_real(text, "residual_multiplier", c->residual_scale);
     put_real(text, "rms_norm_eps", c->rms_eps);
     if (f == CONVERT_GEMMA3) put_real(text, "rope_local_base_freq", c->rope_local_theta);
-    if (c->rope_scaling.length) put_key(text, "rope_scaling"), buf_append(text, c->rope_scaling.data, c->rope_scaling.length);
+    if (c->rope_scaling.length)
+        put_key(text, "rope_scaling"), buf_append(text, c->rope_scaling.data, c->rope_scaling.length);
     put_real(text, "rope_theta", c->rope_theta);
-    if (f == CONVERT_GEMMA3) status = put_gemma_window(c, text, err);
-    else if ((f == CONVERT_GEMMA2 || f == CONVERT_PHI3) && c->sliding_window) put_int(text, "sliding_window", c->sliding_window);
+    if (f == CONVERT_GEMMA3)
+        status = put_gemma_window(c, text, err);
+    else if ((f == CONVERT_GEMMA2 || f == CONVERT_PHI3) && c->sliding_window)
+        put_int(text, "sliding_window", c->sliding_window);
     put_bool(text, "tie_word_embeddings", !convert_has(job, "lm_head", "weight"));
     put_text(text, "torch_dtype", convert_dtype_name(job->type));
     put_int(text, "vocab_size", c->vocab_size);
@@ -416,13 +487,16 @@ static llm_status put_tail(const convert_job *job, const convert_config *c, buf 
 // Tokens that end an answer: what the file names, and ends of turns that its template writes.
 static llm_status list_ends(const convert_config *c, int64_t *ids, size_t *count, llm_error *err)
 {
-    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
-    static const char *const turns[] = {"<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|end_of_text|>", "<|endoftext|>"};
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    static const char *const turns[] = {"<|im_end|>",    "<|eot_id|>",      "<|end|>",
+                                        "<end_of_turn>", "<|end_of_text|>", "<|endoftext|>"};
     gguf_string template, *tokens;
     size_t num_tokens;
     *count = 0;
     llm_status status = gguf_get_string(c->file, "tokenizer.chat_template", &template, err);
-    if (status == LLM_OK) status = gguf_get_strings(c->file, "tokenizer.ggml.tokens", &tokens, &num_tokens, err);
+    if (status == LLM_OK)
+        status = gguf_get_strings(c->file, "tokenizer.ggml.tokens", &tokens, &num_tokens, err);
     if (status != LLM_OK) return status;
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
         int64_t id;
@@ -433,7 +507,8 @@ static llm_status list_ends(const convert_config *c, int64_t *ids, size_t *count
     for (size_t id = 0; id < num_tokens && *count < EOS_LIMIT; id++) {
         bool ends = false;
         for (size_t k = 0; k < sizeof turns / sizeof *turns; k++)
-            ends |= is_text(tokens[id], turns[k]) && template.text && memmem(template.text, template.length, turns[k], strlen(turns[k]));
+            ends |= is_text(tokens[id], turns[k]) && template.text &&
+                    memmem(template.text, template.length, turns[k], strlen(turns[k]));
         for (size_t i = 0; i < *count; i++) ends = ends && ids[i] != (int64_t)id;
         if (ends) ids[(*count)++] = (int64_t)id;
     }
@@ -452,7 +527,8 @@ static llm_status write_generation_config(const convert_job *job, const convert_
     put_token(c, &text, "bos_token_id", "tokenizer.ggml.bos_token_id");
     if (count == 1) put_int(&text, "eos_token_id", ids[0]);
     if (count > 1) put_key(&text, "eos_token_id");
-    for (size_t i = 0; count > 1 && i < count; i++) buf_printf(&text, "%s%lld", i ? ", " : "[", (long long)ids[i]);
+    for (size_t i = 0; count > 1 && i < count; i++)
+        buf_printf(&text, "%s%lld", i ? ", " : "[", (long long)ids[i]);
     if (count > 1) buf_append_char(&text, ']');
     put_token(c, &text, "pad_token_id", "tokenizer.ggml.padding_token_id");
     buf_append_string(&text, "\n}\n");
@@ -462,11 +538,14 @@ static llm_status write_generation_config(const convert_job *job, const convert_
 llm_status convert_write_config(convert_job *job, const convert_config *c, llm_error *err)
 {
     buf text = {0};
-    buf_printf(&text, "{\n    \"architectures\": [\n        \"%s\"\n    ]", convert_families[c->family].architecture);
+    buf_printf(&text, "{\n    \"architectures\": [\n        \"%s\"\n    ]",
+               convert_families[c->family].architecture);
     put_head(job, c, &text);
     llm_status status = put_tail(job, c, &text, err);
     buf_append_string(&text, "\n}\n");
-    if (status != LLM_OK) buf_free(&text);
-    else status = convert_write_file(job, "config.json", &text, err);
+    if (status != LLM_OK)
+        buf_free(&text);
+    else
+        status = convert_write_file(job, "config.json", &text, err);
     return status == LLM_OK ? write_generation_config(job, c, err) : status;
 }

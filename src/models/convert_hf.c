@@ -1,5 +1,5 @@
-// An unquantised Hugging Face directory to an MLX directory, with the outcome of mlx-lm's convert: the same tensors
-// dropped, the same layers quantised, the same config; tokenizer files are copied as they are.
+// An unquantised Hugging Face directory to an MLX directory, with the outcome of mlx-lm's convert: the same
+// tensors dropped, the same layers quantised, the same config; tokenizer files are copied as they are.
 #include "models/convert_job.h"
 #include "base/mem.h"
 #include <stdlib.h>
@@ -16,15 +16,23 @@ typedef struct hf_family {
 } hf_family;
 
 static const hf_family families[] = {
-    {"llama", true, true, false},   {"mistral", true, true, false},  {"qwen2", true, true, false},
-    {"qwen3", true, false, false},  {"gemma2", false, true, false},  {"gemma3_text", false, true, false},
-    {"gemma3", false, true, true},  {"phi3", false, false, false},   {"smollm3", true, true, false},
+    {"llama", true, true, false},   {"mistral", true, true, false}, {"qwen2", true, true, false},
+    {"qwen3", true, false, false},  {"gemma2", false, true, false}, {"gemma3_text", false, true, false},
+    {"gemma3", false, true, true},  {"phi3", false, false, false},  {"smollm3", true, true, false},
     {"granite", true, true, false}, {"olmo2", false, true, false},
 };
 
 static const char *const tokenizer_files[] = {
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-    "tokenizer.model", "chat_template.jinja", "chat_template.json", "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
 };
 
 static llm_status find_family(yyjson_val *config, const hf_family **family, llm_error *err)
@@ -46,7 +54,8 @@ static llm_status refuse_quantised(yyjson_val *config, llm_error *err)
     yyjson_val *text = yyjson_obj_get(config, "text_config");
     if (yyjson_is_obj(yyjson_obj_get(config, "quantization")))
         return error_set(err, LLM_INVALID_ARGUMENT, "the model is an MLX model already, and quantised");
-    if (yyjson_is_obj(yyjson_obj_get(config, "quantization_config")) || yyjson_is_obj(yyjson_obj_get(text, "quantization_config")))
+    if (yyjson_is_obj(yyjson_obj_get(config, "quantization_config")) ||
+        yyjson_is_obj(yyjson_obj_get(text, "quantization_config")))
         return error_set(err, LLM_UNSUPPORTED_FORMAT, "the model is quantised already: convert the original");
     return LLM_OK;
 }
@@ -64,13 +73,17 @@ static llm_status read_dtype(convert_job *job, yyjson_val *config, llm_error *er
     return status;
 }
 
-static bool starts_with(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
 
 static bool is_dropped(const hf_family *family, const char *name, bool tied)
 {
     if (strstr(name, "self_attn.rotary_emb.inv_freq")) return true;
     if (tied && family->drops_tied_head && strcmp(name, "lm_head.weight") == 0) return true;
-    return family->multimodal && (starts_with(name, "vision_tower.") || starts_with(name, "multi_modal_projector."));
+    return family->multimodal &&
+           (starts_with(name, "vision_tower.") || starts_with(name, "multi_modal_projector."));
 }
 
 static llm_status add_tensor(convert_job *job, const safetensors_tensor *source, llm_error *err)
@@ -81,21 +94,24 @@ static llm_status add_tensor(convert_job *job, const safetensors_tensor *source,
     convert_tensor *tensor = module ? convert_add(job, module, dot + 1) : NULL;
     mem_free(module);
     if (!tensor) return error_no_memory(err, "a list of tensors");
-    if (source->type == DTYPE_F64) return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %.100s is float64", source->name);
+    if (source->type == DTYPE_F64)
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %.100s is float64", source->name);
     tensor->safetensors = source;
     tensor->is_matrix = source->num_dims == 2 && strcmp(dot, ".weight") == 0 && dtype_is_float(source->type);
     convert_set_shape(tensor, source->num_dims, source->shape);
     return LLM_OK;
 }
 
-static llm_status list_tensors(convert_job *job, const safetensors_model *model, const hf_family *family, yyjson_val *config,
-                               llm_error *err)
+static llm_status list_tensors(convert_job *job, const safetensors_model *model, const hf_family *family,
+                               yyjson_val *config, llm_error *err)
 {
     bool tied;
     llm_status status = json_get_bool(config, "tie_word_embeddings", family->ties_by_default, &tied, err);
     for (size_t i = 0; status == LLM_OK && i < model->num_tensors; i++)
-        if (!is_dropped(family, model->tensors[i]->name, tied)) status = add_tensor(job, model->tensors[i], err);
-    if (status == LLM_OK && job->num_tensors == 0) status = error_set(err, LLM_LOAD_FAILED, "the model has no tensors");
+        if (!is_dropped(family, model->tensors[i]->name, tied))
+            status = add_tensor(job, model->tensors[i], err);
+    if (status == LLM_OK && job->num_tensors == 0)
+        status = error_set(err, LLM_LOAD_FAILED, "the model has no tensors");
     return status;
 }
 
@@ -130,7 +146,10 @@ typedef struct member {
     yyjson_val *value;
 } member;
 
-static int by_key(const void *a, const void *b) { return strcmp(((const member *)a)->key, ((const member *)b)->key); }
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const member *)a)->key, ((const member *)b)->key);
+}
 
 // Tokens that end an answer: generation_config.json's go before the config's.
 static llm_status read_ends(const convert_job *job, yyjson_doc **doc, yyjson_val **ends, llm_error *err)
@@ -140,7 +159,8 @@ static llm_status read_ends(const convert_job *job, yyjson_doc **doc, yyjson_val
     llm_status status = file_exists(path) ? json_read_file(path, CONFIG_LIMIT, doc, err) : LLM_OK;
     mem_free(path);
     yyjson_val *value = yyjson_obj_get(yyjson_doc_get_root(*doc), "eos_token_id");
-    bool given = yyjson_is_arr(value) ? yyjson_arr_size(value) > 0 : yyjson_is_int(value) && yyjson_get_sint(value) != 0;
+    bool given = yyjson_is_arr(value) ? yyjson_arr_size(value) > 0
+                                      : yyjson_is_int(value) && yyjson_get_sint(value) != 0;
     *ends = given ? value : NULL;
     return status;
 }
@@ -152,10 +172,12 @@ static llm_status write_config(convert_job *job, yyjson_val *config, yyjson_val 
     yyjson_val *key, *value;
     member *members = mem_alloc_zero(yyjson_obj_size(config) + 1, sizeof *members);
     if (!members) return error_no_memory(err, "config.json");
-    yyjson_obj_foreach(config, i, n, key, value) {
+    yyjson_obj_foreach(config, i, n, key, value)
+    {
         const char *name = yyjson_get_str(key);
-        if (strcmp(name, "_name_or_path") == 0 || strcmp(name, "vision_config") == 0 || strcmp(name, "quantization") == 0 ||
-            strcmp(name, "quantization_config") == 0 || (ends && strcmp(name, "eos_token_id") == 0))
+        if (strcmp(name, "_name_or_path") == 0 || strcmp(name, "vision_config") == 0 ||
+            strcmp(name, "quantization") == 0 || strcmp(name, "quantization_config") == 0 ||
+            (ends && strcmp(name, "eos_token_id") == 0))
             continue;
         members[count++] = (member){name, value};
     }
@@ -171,7 +193,8 @@ static llm_status write_config(convert_job *job, yyjson_val *config, yyjson_val 
         if (i == count) break;
         if (job->options->dtype && strcmp(members[i].key, "torch_dtype") == 0)
             buf_printf(&text, ",\n    \"torch_dtype\": \"%s\"", convert_dtype_name(job->type));
-        else put_member(&text, members[i].key, members[i].value);
+        else
+            put_member(&text, members[i].key, members[i].value);
     }
     buf_append_string(&text, "\n}\n");
     mem_free(members);
@@ -183,7 +206,8 @@ static llm_status copy_file(const convert_job *job, const char *name, llm_error 
     char *from = path_join(job->source, name), *to = path_join(job->directory, name), *data = NULL;
     size_t length;
     llm_status status = LLM_OK;
-    if (!from || !to) status = error_no_memory(err, name);
+    if (!from || !to)
+        status = error_no_memory(err, name);
     else if (file_exists(from)) {
         status = file_read(from, COPY_LIMIT, &data, &length, err);
         if (status == LLM_OK) status = file_write(to, data, length, err);

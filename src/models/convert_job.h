@@ -33,6 +33,7 @@ typedef struct convert_tensor {
 typedef struct convert_job {
     const convert_options *options;
     convert_report *report;
+    const gguf_file *gguf;          // the source, when it is a GGUF file
     const char *source, *directory; // directory: where files are written, complete only in the end
     arena memory;                   // names
     convert_tensor *tensors;
@@ -74,8 +75,8 @@ typedef struct convert_family {
 } convert_family;
 
 extern const convert_family convert_families[CONVERT_NUM_FAMILIES];
-llm_status convert_list_gguf(convert_job *job, const gguf_file *file, int family, int64_t num_layers, int64_t num_heads,
-                             int64_t num_kv_heads, llm_error *err);
+llm_status convert_list_gguf(convert_job *job, const gguf_file *file, int family, int64_t num_layers,
+                             int64_t num_heads, int64_t num_kv_heads, llm_error *err);
 bool convert_has(const convert_job *job, const char *module, const char *suffix);
 
 // GGUF: config.json, generation_config.json (convert_config.c), tokenizer files (convert_tokenizer.c).
@@ -84,6 +85,7 @@ typedef struct convert_config {
     int family;
     int64_t hidden_size, num_layers, intermediate_size, num_heads, num_kv_heads, head_dim, context, vocab_size;
     int64_t rope_dims, original_context, sliding_window;
+    bool has_head_dim; // the file says it; else it follows from hidden size and heads
     double rms_eps, rope_theta, rope_local_theta;
     double attention_scale, embedding_scale, residual_scale, logit_scale, attention_softcap, final_softcap;
     buf rope_scaling; // JSON, empty: none

@@ -74,14 +74,16 @@ static llm_status set_permutation(lister *list, const name_row *row, convert_ten
     size_t heads = is_q ? list->num_heads : list->num_kv_heads;
     size_t outputs = tensor->num_dims == 1 ? tensor->columns : tensor->rows;
     if (heads == 0 || outputs % heads || outputs / heads % 2)
-        return error_set(err, LLM_LOAD_FAILED, "tensor %s: %zu rows are no %zu heads", tensor->gguf->name, outputs, heads);
+        return error_set(err, LLM_LOAD_FAILED, "tensor %s: %zu rows are no %zu heads", tensor->gguf->name,
+                         outputs, heads);
     tensor->permuted_heads = heads;
     return LLM_OK;
 }
 
-// One tensor of the model, if the file has it. `prefix` is "" or "blk.3.", `module_prefix` "" or "model.layers.3.".
-static llm_status list_one(lister *list, const name_row *row, const char *suffix, bool required, bool optional,
-                           const char *prefix, const char *module_prefix, llm_error *err)
+// One tensor of the model, if the file has it. `prefix` is "" or "blk.3.", `module_prefix` "" or
+// "model.layers.3.".
+static llm_status list_one(lister *list, const name_row *row, const char *suffix, bool required,
+                           bool optional, const char *prefix, const char *module_prefix, llm_error *err)
 {
     char name[100], module[120];
     if (!required && !optional) return LLM_OK;
@@ -92,7 +94,8 @@ static llm_status list_one(lister *list, const name_row *row, const char *suffix
     bool is_weight = strcmp(suffix, "weight") == 0, is_norm = strstr(row->module, "norm") != NULL;
     int wanted_dims = is_weight && !is_norm ? 2 : 1;
     if (source->num_dims != wanted_dims)
-        return error_set(err, LLM_LOAD_FAILED, "tensor %s has %d dimensions, not %d", name, source->num_dims, wanted_dims);
+        return error_set(err, LLM_LOAD_FAILED, "tensor %s has %d dimensions, not %d", name, source->num_dims,
+                         wanted_dims);
     snprintf(module, sizeof module, "%s%s", module_prefix, row->module);
     convert_tensor *tensor = convert_add(list->job, module, suffix);
     if (!tensor) return error_no_memory(err, "a list of tensors");
@@ -104,12 +107,15 @@ static llm_status list_one(lister *list, const name_row *row, const char *suffix
     return set_permutation(list, row, tensor, err);
 }
 
-static llm_status list_row(lister *list, const name_row *row, const char *prefix, const char *module_prefix, llm_error *err)
+static llm_status list_row(lister *list, const name_row *row, const char *prefix, const char *module_prefix,
+                           llm_error *err)
 {
     unsigned bit = 1u << list->family;
-    llm_status status = list_one(list, row, "weight", row->required & bit, row->optional & bit, prefix, module_prefix, err);
+    llm_status status =
+        list_one(list, row, "weight", row->required & bit, row->optional & bit, prefix, module_prefix, err);
     if (status != LLM_OK) return status;
-    return list_one(list, row, "bias", row->bias_required & bit, row->bias_optional & bit, prefix, module_prefix, err);
+    return list_one(list, row, "bias", row->bias_required & bit, row->bias_optional & bit, prefix,
+                    module_prefix, err);
 }
 
 // Every tensor must have been asked for: one that was not is a feature that would silently be lost.
@@ -121,16 +127,18 @@ static llm_status check_leftovers(const lister *list, llm_error *err)
     for (size_t i = 0; i < list->file->num_tensors; i++) {
         const gguf_tensor *tensor = &list->file->tensors[i];
         bool used = is_rope_table(tensor->name);
-        for (size_t k = 0; !used && k < list->job->num_tensors; k++) used = list->job->tensors[k].gguf == tensor;
+        for (size_t k = 0; !used && k < list->job->num_tensors; k++)
+            used = list->job->tensors[k].gguf == tensor;
         if (!used)
-            return error_set(err, LLM_UNSUPPORTED_FORMAT, "the tensor %s does not belong to a model of the family %s",
-                             tensor->name, convert_families[list->family].arch);
+            return error_set(err, LLM_UNSUPPORTED_FORMAT,
+                             "the tensor %s does not belong to a model of the family %s", tensor->name,
+                             convert_families[list->family].arch);
     }
     return LLM_OK;
 }
 
-llm_status convert_list_gguf(convert_job *job, const gguf_file *file, int family, int64_t num_layers, int64_t num_heads,
-                             int64_t num_kv_heads, llm_error *err)
+llm_status convert_list_gguf(convert_job *job, const gguf_file *file, int family, int64_t num_layers,
+                             int64_t num_heads, int64_t num_kv_heads, llm_error *err)
 {
     lister list = {job, file, family, (size_t)num_heads, (size_t)num_kv_heads, 0};
     llm_status status = LLM_OK;
@@ -149,6 +157,7 @@ llm_status convert_list_gguf(convert_job *job, const gguf_file *file, int family
 bool convert_has(const convert_job *job, const char *module, const char *suffix)
 {
     for (size_t i = 0; i < job->num_tensors; i++)
-        if (strcmp(job->tensors[i].module, module) == 0 && strcmp(job->tensors[i].suffix, suffix) == 0) return true;
+        if (strcmp(job->tensors[i].module, module) == 0 && strcmp(job->tensors[i].suffix, suffix) == 0)
+            return true;
     return false;
 }

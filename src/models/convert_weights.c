@@ -1,17 +1,18 @@
 // How each tensor is stored, and its bytes.
 //
-// A GGUF file is taken over without loss where MLX can hold it. Its 4-, 5- and 8-bit types are groups of 32 values
-// scale * q + bias, as MLX's are (CONVERT_BLOCKS); scales and biases stay float16, as GGUF has them (the products of
-// Q4_K and Q5_K are rounded to it). Q6_K has a scale for every 16 values, which MLX cannot hold: it becomes 8 bits in
-// groups of 32, fitted with the rounded scale (CONVERT_FIT).
+// A GGUF file is taken over without loss where MLX can hold it. Its 4-, 5- and 8-bit types are groups of 32
+// values scale * q + bias, as MLX's are (CONVERT_BLOCKS); scales and biases stay float16, as GGUF has them
+// (the products of Q4_K and Q5_K are rounded to it). Q6_K has a scale for every 16 values, which MLX cannot
+// hold: it becomes 8 bits in groups of 32, fitted with the rounded scale (CONVERT_FIT).
 //
-// MLX promotes float16 with float32, or with bfloat16, to float32; so a model should be of one type throughout, or all
-// of its activations turn float32 in MLX. Scales being float16, everything else becomes float16 where float16 holds it
-// exactly: in practice always, since norms and biases come from 8 bits of mantissa and moderate exponents. What
-// float16 cannot hold stays as it is: exactness before speed, and mlx-lm loads it all the same.
+// MLX promotes float16 with float32, or with bfloat16, to float32; so a model should be of one type
+// throughout, or all of its activations turn float32 in MLX. Scales being float16, everything else becomes
+// float16 where float16 holds it exactly: in practice always, since norms and biases come from 8 bits of
+// mantissa and moderate exponents. What float16 cannot hold stays as it is: exactness before speed, and
+// mlx-lm loads it all the same.
 //
-// With a number of bits asked for, or from a Hugging Face directory, everything is as mlx-lm's convert has it: cast to
-// the model's type first, then mx.quantize (CONVERT_MLX).
+// With a number of bits asked for, or from a Hugging Face directory, everything is as mlx-lm's convert has
+// it: cast to the model's type first, then mx.quantize (CONVERT_MLX).
 #include "models/convert_job.h"
 #include "base/half.h"
 #include "base/mem.h"
@@ -35,14 +36,17 @@ static size_t source_index(size_t index, size_t count, size_t heads)
 static dtype source_type(const convert_tensor *t)
 {
     if (t->safetensors) return t->safetensors->type;
-    return t->gguf->type == GGUF_TYPE_F16 ? DTYPE_F16 : t->gguf->type == GGUF_TYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    return t->gguf->type == GGUF_TYPE_F16    ? DTYPE_F16
+           : t->gguf->type == GGUF_TYPE_BF16 ? DTYPE_BF16
+                                             : DTYPE_F32;
 }
 
 // The bytes of a row as the source has them, or NULL if its values have to be computed.
 static const uint8_t *raw_row(const convert_tensor *t, size_t row)
 {
     if (t->safetensors) return t->safetensors->data + row * t->columns * dtype_size(t->safetensors->type);
-    bool is_float = t->gguf->type == GGUF_TYPE_F32 || t->gguf->type == GGUF_TYPE_F16 || t->gguf->type == GGUF_TYPE_BF16;
+    bool is_float =
+        t->gguf->type == GGUF_TYPE_F32 || t->gguf->type == GGUF_TYPE_F16 || t->gguf->type == GGUF_TYPE_BF16;
     if (!is_float || t->minus_one || (t->permuted_heads && t->num_dims == 1)) return NULL;
     return t->gguf->data + source_index(row, t->rows, t->permuted_heads) * t->gguf->row_size;
 }
@@ -56,7 +60,8 @@ static void read_row(const convert_tensor *t, size_t row, float *values, float *
     }
     if (t->num_dims == 1 && t->permuted_heads) {
         gguf_dequantize(t->gguf, 0, 1, scratch);
-        for (size_t i = 0; i < t->columns; i++) values[i] = scratch[source_index(i, t->columns, t->permuted_heads)];
+        for (size_t i = 0; i < t->columns; i++)
+            values[i] = scratch[source_index(i, t->columns, t->permuted_heads)];
     } else {
         gguf_dequantize(t->gguf, source_index(row, t->rows, t->permuted_heads), 1, values);
     }
@@ -71,14 +76,28 @@ static float rounded(dtype type, float value)
     return back;
 }
 
+// The source's pages have been read; they need not stay in memory.
+static void release(const convert_job *job, const convert_tensor *t)
+{
+    if (t->safetensors)
+        safetensors_release(t->safetensors);
+    else
+        gguf_release(job->gguf, t->gguf);
+}
+
 // Planning.
 
 llm_status convert_parse_dtype(const char *name, dtype *type, llm_error *err)
 {
-    if (strcmp(name, "float16") == 0) *type = DTYPE_F16;
-    else if (strcmp(name, "bfloat16") == 0) *type = DTYPE_BF16;
-    else if (strcmp(name, "float32") == 0) *type = DTYPE_F32;
-    else return error_set(err, LLM_INVALID_ARGUMENT, "the type %.40s is not float16, bfloat16 or float32", name);
+    if (strcmp(name, "float16") == 0)
+        *type = DTYPE_F16;
+    else if (strcmp(name, "bfloat16") == 0)
+        *type = DTYPE_BF16;
+    else if (strcmp(name, "float32") == 0)
+        *type = DTYPE_F32;
+    else
+        return error_set(err, LLM_INVALID_ARGUMENT, "the type %.40s is not float16, bfloat16 or float32",
+                         name);
     return LLM_OK;
 }
 
@@ -87,14 +106,18 @@ const char *convert_dtype_name(dtype type)
     return type == DTYPE_F16 ? "float16" : type == DTYPE_BF16 ? "bfloat16" : "float32";
 }
 
-static void plan_as_mlx(const convert_job *job, convert_tensor *t)
+static void plan_as_mlx(convert_job *job, convert_tensor *t)
 {
     int bits = job->options->bits, group_size = job->options->group_size;
     t->type = source_type(t);
     if (job->type != DTYPE_COUNT && dtype_is_float(t->type)) t->type = job->type;
-    if (bits == 0 || !t->is_matrix || t->columns % (size_t)group_size) return;
+    if (bits == 0 || !t->is_matrix || t->columns % (size_t)group_size) {
+        job->report->num_exact += t->type == source_type(t) && raw_row(t, 0);
+        return;
+    }
     // mlx-lm's Granite asks for 8 bits where a layer's small values would suffer.
-    bool delicate = strstr(t->module, "self_attn.o_proj") || strstr(t->module, "mlp.down_proj") || strcmp(t->module, "lm_head") == 0;
+    bool delicate = strstr(t->module, "self_attn.o_proj") || strstr(t->module, "mlp.down_proj") ||
+                    strcmp(t->module, "lm_head") == 0;
     if (job->granite && delicate && t->columns % 64 == 0) bits = 8, group_size = 64;
     t->bits = bits;
     t->group_size = group_size;
@@ -110,7 +133,8 @@ static llm_status holds(const convert_tensor *t, dtype type, bool *exact, llm_er
     if (!values) return error_no_memory(err, "a row of weights");
     for (size_t row = 0; *exact && row < t->rows; row++) {
         read_row(t, row, values, values + t->columns);
-        for (size_t i = 0; i < t->columns; i++) *exact &= float_to_bits(rounded(type, values[i])) == float_to_bits(values[i]);
+        for (size_t i = 0; i < t->columns; i++)
+            *exact &= float_to_bits(rounded(type, values[i])) == float_to_bits(values[i]);
     }
     mem_free(values);
     return LLM_OK;
@@ -127,8 +151,8 @@ static llm_status plan_plain(convert_job *job, convert_tensor *t, llm_error *err
     job->report->num_exact++;
     if (exact) return LLM_OK;
     t->type = source_type(t);
-    return convert_note(job, err, "%s stays %s: %s cannot hold it exactly", t->gguf->name, convert_dtype_name(t->type),
-                        convert_dtype_name(job->type));
+    return convert_note(job, err, "%s stays %s: %s cannot hold it exactly", t->gguf->name,
+                        convert_dtype_name(t->type), convert_dtype_name(job->type));
 }
 
 // What rounding the scales of a tensor to `type` would do.
@@ -147,9 +171,11 @@ static void check_scales(const convert_tensor *t, dtype type, scale_check *check
             float scale, bias;
             gguf_read_scale(t->gguf->type, bytes, g, &scale, &bias);
             float scale_error = rounded(type, scale) - scale, bias_error = rounded(type, bias) - bias;
-            if ((isfinite(scale) && !isfinite(scale_error)) || (isfinite(bias) && !isfinite(bias_error))) check->overflow = true;
+            if ((isfinite(scale) && !isfinite(scale_error)) || (isfinite(bias) && !isfinite(bias_error)))
+                check->overflow = true;
             // Both are linear in q: the extremes lie at its ends.
-            check->max_error = fmaxf(check->max_error, fmaxf(fabsf(bias_error), fabsf(max_q * scale_error + bias_error)));
+            check->max_error =
+                fmaxf(check->max_error, fmaxf(fabsf(bias_error), fabsf(max_q * scale_error + bias_error)));
             check->max_weight = fmaxf(check->max_weight, fmaxf(fabsf(bias), fabsf(max_q * scale + bias)));
         }
     }
@@ -173,9 +199,9 @@ static llm_status plan_blocks(convert_job *job, convert_tensor *t, llm_error *er
         job->report->num_exact++;
         return LLM_OK;
     }
-    return convert_note(job, err, "%s (%s): scales rounded to %s, max error %.2g in weights up to %.2g", t->gguf->name,
-                        gguf_type_name(t->gguf->type), convert_dtype_name(t->type), (double)check.max_error,
-                        (double)check.max_weight);
+    return convert_note(job, err, "%s (%s): scales rounded to %s, max error %.2g in weights up to %.2g",
+                        t->gguf->name, gguf_type_name(t->gguf->type), convert_dtype_name(t->type),
+                        (double)check.max_error, (double)check.max_weight);
 }
 
 static llm_status plan_lossless(convert_job *job, convert_tensor *t, llm_error *err)
@@ -210,8 +236,12 @@ llm_status convert_plan(convert_job *job, llm_error *err)
     if (job->options->dtype) status = convert_parse_dtype(job->options->dtype, &job->type, err);
     for (size_t i = 0; status == LLM_OK && i < job->num_tensors; i++) {
         convert_tensor *t = &job->tensors[i];
-        if (!job->mlx_rules) status = plan_lossless(job, t, err);
-        else plan_as_mlx(job, t);
+        if (job->mlx_rules) {
+            plan_as_mlx(job, t);
+        } else {
+            status = plan_lossless(job, t, err);
+            release(job, t);
+        }
     }
     return status;
 }
@@ -231,9 +261,11 @@ typedef struct writer {
 
 static void take_blocks(writer *w, const convert_tensor *t)
 {
-    size_t groups = t->columns / GGUF_GROUP, group_bytes = affine_row_size(GGUF_GROUP, t->bits), scale_size = dtype_size(t->type);
+    size_t groups = t->columns / GGUF_GROUP, group_bytes = affine_row_size(GGUF_GROUP, t->bits),
+           scale_size = dtype_size(t->type);
     for (size_t row = 0; row < t->rows; row++) {
-        const uint8_t *source = t->gguf->data + source_index(row, t->rows, t->permuted_heads) * t->gguf->row_size;
+        const uint8_t *source =
+            t->gguf->data + source_index(row, t->rows, t->permuted_heads) * t->gguf->row_size;
         for (size_t g = 0; g < groups; g++) {
             gguf_group group;
             size_t at = row * groups + g;
@@ -282,8 +314,8 @@ static llm_status fit_blocks(writer *w, const convert_tensor *t, llm_error *err)
             uint8_t *q = w->weight + at * GGUF_GROUP;
             fit_group(values, t->type, &scale, &bias, q);
             if (!isfinite(scale) || !isfinite(bias))
-                return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %s has values that %s cannot hold", t->gguf->name,
-                                 convert_dtype_name(t->type));
+                return error_set(err, LLM_UNSUPPORTED_FORMAT, "tensor %s has values that %s cannot hold",
+                                 t->gguf->name, convert_dtype_name(t->type));
             dtype_from_float(t->type, &scale, w->scales + at * scale_size, 1);
             dtype_from_float(t->type, &bias, w->biases + at * scale_size, 1);
             for (int i = 0; i < GGUF_GROUP; i++) {
@@ -292,13 +324,15 @@ static llm_status fit_blocks(writer *w, const convert_tensor *t, llm_error *err)
             }
         }
     }
-    return convert_note(w->job, err, "%s (%s) requantised to 8 bits, groups of 32: max error %.2g in weights up to %.2g",
+    return convert_note(w->job, err,
+                        "%s (%s) requantised to 8 bits, groups of 32: max error %.2g in weights up to %.2g",
                         t->gguf->name, gguf_type_name(t->gguf->type), (double)max_error, (double)max_weight);
 }
 
 static void quantize_as_mlx(writer *w, const convert_tensor *t)
 {
-    size_t row_size = affine_row_size(t->columns, t->bits), scales_size = t->columns / (size_t)t->group_size * dtype_size(t->type);
+    size_t row_size = affine_row_size(t->columns, t->bits),
+           scales_size = t->columns / (size_t)t->group_size * dtype_size(t->type);
     for (size_t row = 0; row < t->rows; row++) {
         const void *source = source_type(t) == t->type ? raw_row(t, row) : NULL;
         if (!source) {
@@ -327,18 +361,23 @@ static void cast_plain(writer *w, const convert_tensor *t)
 
 static llm_status make_tensor(writer *w, const convert_tensor *t, llm_error *err)
 {
-    size_t weight_size = t->rows * (t->bits ? affine_row_size(t->columns, t->bits) : t->columns * dtype_size(t->type));
+    size_t weight_size =
+        t->rows * (t->bits ? affine_row_size(t->columns, t->bits) : t->columns * dtype_size(t->type));
     size_t scales_size = t->bits ? t->rows * (t->columns / (size_t)t->group_size) * dtype_size(t->type) : 0;
     if (!mem_grow((void **)&w->weight, &w->weight_capacity, weight_size, 1) ||
         !mem_grow((void **)&w->scales, &w->scales_capacity, scales_size, 1) ||
         !mem_grow((void **)&w->biases, &w->biases_capacity, scales_size, 1))
         return error_no_memory(err, "a converted tensor");
     llm_status status = LLM_OK;
-    if (t->bits == 0) cast_plain(w, t);
-    else if (t->method == CONVERT_BLOCKS) take_blocks(w, t);
-    else if (t->method == CONVERT_FIT) status = fit_blocks(w, t, err);
-    else quantize_as_mlx(w, t);
-    if (t->safetensors) safetensors_release(t->safetensors);
+    if (t->bits == 0)
+        cast_plain(w, t);
+    else if (t->method == CONVERT_BLOCKS)
+        take_blocks(w, t);
+    else if (t->method == CONVERT_FIT)
+        status = fit_blocks(w, t, err);
+    else
+        quantize_as_mlx(w, t);
+    release(w->job, t);
     return status;
 }
 
@@ -415,7 +454,8 @@ llm_status convert_write_weights(convert_job *job, llm_error *err)
     w.row_bytes = mem_alloc_zero(longest, sizeof(float));
     if (!w.row || !w.scratch || !w.row_bytes) goto done;
     job->report->num_tensors = job->num_tensors;
-    status = safetensors_model_write(job->directory, entries, count, SAFETENSORS_SHARD_LIMIT, parameters, fill, &w, err);
+    status = safetensors_model_write(job->directory, entries, count, SAFETENSORS_SHARD_LIMIT, parameters,
+                                     fill, &w, err);
 done:
     mem_free(w.row);
     mem_free(w.scratch);
@@ -445,7 +485,8 @@ static void common_form(const convert_job *job, int *bits, int *group_size)
         const convert_tensor *t = &job->tensors[i];
         if (!t->bits || same_form(t, *bits, *group_size)) continue;
         size_t count = 0;
-        for (size_t k = 0; k < job->num_tensors; k++) count += same_form(&job->tensors[k], t->bits, t->group_size);
+        for (size_t k = 0; k < job->num_tensors; k++)
+            count += same_form(&job->tensors[k], t->bits, t->group_size);
         if (count <= most) continue;
         most = count;
         *bits = t->bits;
@@ -460,14 +501,17 @@ void convert_put_quantization(const convert_job *job, buf *text)
     if (bits == 0) return;
     static const char *const keys[] = {"quantization", "quantization_config"};
     for (int k = 0; k < 2; k++) {
-        buf_printf(text, ",\n    \"%s\": {\n        \"group_size\": %d,\n        \"bits\": %d,\n        \"mode\": \"affine\"",
+        buf_printf(text,
+                   ",\n    \"%s\": {\n        \"group_size\": %d,\n        \"bits\": %d,\n        \"mode\": "
+                   "\"affine\"",
                    keys[k], group_size, bits);
         for (size_t i = 0; i < job->num_tensors; i++) {
             const convert_tensor *t = &job->tensors[i];
             if (!t->bits || same_form(t, bits, group_size)) continue;
             buf_append_string(text, ",\n        ");
             buf_append_json_string(text, t->module, strlen(t->module));
-            buf_printf(text, ": {\n            \"group_size\": %d,\n            \"bits\": %d\n        }", t->group_size, t->bits);
+            buf_printf(text, ": {\n            \"group_size\": %d,\n            \"bits\": %d\n        }",
+                       t->group_size, t->bits);
         }
         buf_append_string(text, "\n    }");
     }

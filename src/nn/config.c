@@ -8,7 +8,8 @@
 
 enum { CONFIG_SIZE_LIMIT = 16 << 20 };
 
-static llm_status add_eos(model_config *config, yyjson_val *value, llm_error *err) {
+static llm_status add_eos(model_config *config, yyjson_val *value, llm_error *err)
+{
     if (!yyjson_is_int(value) || yyjson_get_sint(value) < 0 || yyjson_get_sint(value) > INT32_MAX)
         return error_set(err, LLM_LOAD_FAILED, "\"eos_token_id\" must be a token id or a list of them");
     if (config->num_eos_ids == CONFIG_MAX_EOS_IDS)
@@ -18,7 +19,8 @@ static llm_status add_eos(model_config *config, yyjson_val *value, llm_error *er
 }
 
 // Replaces the ids by those of `object`, if it has any.
-static llm_status read_eos(model_config *config, yyjson_val *object, llm_error *err) {
+static llm_status read_eos(model_config *config, yyjson_val *object, llm_error *err)
+{
     yyjson_val *value = yyjson_obj_get(object, "eos_token_id"), *item;
     if (!value || yyjson_is_null(value) || (yyjson_is_arr(value) && yyjson_arr_size(value) == 0))
         return LLM_OK;
@@ -30,7 +32,8 @@ static llm_status read_eos(model_config *config, yyjson_val *object, llm_error *
     return status;
 }
 
-static llm_status read_advice(yyjson_val *object, const char *key, float *advice, llm_error *err) {
+static llm_status read_advice(yyjson_val *object, const char *key, float *advice, llm_error *err)
+{
     double value;
     llm_status status = json_get_double(object, key, -1, &value, err);
     if (status != LLM_OK) return status;
@@ -41,7 +44,8 @@ static llm_status read_advice(yyjson_val *object, const char *key, float *advice
     return LLM_OK;
 }
 
-static llm_status read_sampling(yyjson_val *object, sampling_defaults *sampling, llm_error *err) {
+static llm_status read_sampling(yyjson_val *object, sampling_defaults *sampling, llm_error *err)
+{
     int64_t top_k;
     bool do_sample;
     llm_status status = json_get_int(object, "top_k", -1, &top_k, err);
@@ -58,14 +62,16 @@ static llm_status read_sampling(yyjson_val *object, sampling_defaults *sampling,
     return LLM_OK;
 }
 
-static llm_status read_generation(model_config *config, yyjson_val *object, llm_error *err) {
+static llm_status read_generation(model_config *config, yyjson_val *object, llm_error *err)
+{
     if (!yyjson_is_obj(object)) return error_set(err, LLM_LOAD_FAILED, "not a JSON object");
     llm_status status = read_eos(config, object, err);
     return status == LLM_OK ? read_sampling(object, &config->sampling, err) : status;
 }
 
 // Other tools' quantisation formats stand under quantization_config alone; MLX writes both keys.
-static llm_status read_quantization(model_config *config, llm_error *err) {
+static llm_status read_quantization(model_config *config, llm_error *err)
+{
     yyjson_val *foreign;
     const char *mode, *method;
     llm_status status = json_get_object(config->root, "quantization", &config->quantization, err);
@@ -86,7 +92,8 @@ static llm_status read_quantization(model_config *config, llm_error *err) {
     return status;
 }
 
-static llm_status read_features(model_config *config, llm_error *err) {
+static llm_status read_features(model_config *config, llm_error *err)
+{
     bool quantised_activations;
     llm_status status = json_get_string(config->root, "model_type", NULL, &config->model_type, err);
     if (status == LLM_OK && !config->model_type)
@@ -103,7 +110,8 @@ static llm_status read_features(model_config *config, llm_error *err) {
 }
 
 // Takes the documents' content; `generation` may be NULL.
-static llm_status read_documents(model_config *config, yyjson_doc *generation, llm_error *err) {
+static llm_status read_documents(model_config *config, yyjson_doc *generation, llm_error *err)
+{
     yyjson_val *text_config;
     config->root = yyjson_doc_get_root(config->doc);
     config->sampling = (sampling_defaults){-1, -1, -1, -1, -1, -1};
@@ -119,7 +127,8 @@ static llm_status read_documents(model_config *config, yyjson_doc *generation, l
     return status;
 }
 
-static llm_status finish(model_config *config, yyjson_doc *generation, llm_status status, llm_error *err) {
+static llm_status finish(model_config *config, yyjson_doc *generation, llm_status status, llm_error *err)
+{
     if (status == LLM_OK) status = read_documents(config, generation, err);
     json_free(generation);
     if (status != LLM_OK) config_close(config);
@@ -127,7 +136,8 @@ static llm_status finish(model_config *config, yyjson_doc *generation, llm_statu
 }
 
 llm_status config_read(const char *text, size_t length, const char *generation_text, size_t generation_length,
-                       model_config *config, llm_error *err) {
+                       model_config *config, llm_error *err)
+{
     yyjson_doc *generation = NULL;
     *config = (model_config){0};
     llm_status status = json_read(text, length, "config.json", &config->doc, err);
@@ -136,7 +146,8 @@ llm_status config_read(const char *text, size_t length, const char *generation_t
     return finish(config, generation, status, err);
 }
 
-llm_status config_open(const char *directory, model_config *config, llm_error *err) {
+llm_status config_open(const char *directory, model_config *config, llm_error *err)
+{
     yyjson_doc *generation = NULL;
     *config = (model_config){0};
     char *path = path_join(directory, "config.json"),
@@ -150,7 +161,8 @@ llm_status config_open(const char *directory, model_config *config, llm_error *e
     return finish(config, generation, status, err);
 }
 
-void config_close(model_config *config) {
+void config_close(model_config *config)
+{
     json_free(config->doc);
     *config = (model_config){0};
 }

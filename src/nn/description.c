@@ -16,18 +16,21 @@ static const family_row families[] = {
 };
 enum { NUM_FAMILIES = sizeof families / sizeof *families };
 
-int description_families(const char **names, int capacity) {
+int description_families(const char **names, int capacity)
+{
     for (int i = 0; i < NUM_FAMILIES && i < capacity; i++) names[i] = families[i].name;
     return NUM_FAMILIES;
 }
 
-static family_function find_family(const char *model_type) {
+static family_function find_family(const char *model_type)
+{
     for (int i = 0; i < NUM_FAMILIES; i++)
         if (strcmp(families[i].name, model_type) == 0) return families[i].build;
     return NULL;
 }
 
-static llm_status unknown_family(const char *model_type, llm_error *err) {
+static llm_status unknown_family(const char *model_type, llm_error *err)
+{
     char known[300] = "";
     for (int i = 0, used = 0; i < NUM_FAMILIES && used < (int)sizeof known; i++)
         used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i ? ", " : "", families[i].name);
@@ -36,7 +39,8 @@ static llm_status unknown_family(const char *model_type, llm_error *err) {
 }
 
 // Experts under any of the names that configs use.
-static void refuse_experts(family_builder *b) {
+static void refuse_experts(family_builder *b)
+{
     static const char *const keys[] = {"num_local_experts", "num_experts", "n_routed_experts",
                                        "moe_intermediate_size"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -45,7 +49,8 @@ static void refuse_experts(family_builder *b) {
 }
 
 llm_status description_build(const model_config *config, const safetensors_model *files, model_desc *desc,
-                             llm_error *err) {
+                             llm_error *err)
+{
     *desc = (model_desc){0};
     family_builder b = {
         .config = config, .files = files, .values = config->root, .root = "", .desc = desc, .err = err};

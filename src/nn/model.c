@@ -3,7 +3,8 @@
 #include "nn/model.h"
 #include "nn/description.h"
 
-llm_status model_files_open(const char *directory, model_files *files, llm_error *err) {
+llm_status model_files_open(const char *directory, model_files *files, llm_error *err)
+{
     *files = (model_files){0};
     llm_status status = config_open(directory, &files->config, err);
     if (status == LLM_OK) status = safetensors_model_open(directory, &files->tensors, err);
@@ -14,18 +15,21 @@ llm_status model_files_open(const char *directory, model_files *files, llm_error
     return status;
 }
 
-void model_files_close(model_files *files) {
+void model_files_close(model_files *files)
+{
     weights_free(&files->weights);
     model_desc_free(&files->desc);
     safetensors_model_close(&files->tensors);
     config_close(&files->config);
 }
 
-double model_files_bits_per_weight(const model_files *files) {
+double model_files_bits_per_weight(const model_files *files)
+{
     return 8.0 * (double)files->weights.total_bytes / (double)files->weights.num_parameters;
 }
 
-bool model_files_is_eos(const model_files *files, int32_t token) {
+bool model_files_is_eos(const model_files *files, int32_t token)
+{
     for (int i = 0; i < files->config.num_eos_ids; i++)
         if (files->config.eos_ids[i] == token) return true;
     return false;

@@ -25,7 +25,8 @@ typedef struct storage {
     int64_t bits, group_size;
 } storage;
 
-static const safetensors_tensor *find_tensor(resolver *r, const char *name) {
+static const safetensors_tensor *find_tensor(resolver *r, const char *name)
+{
     uint32_t index;
     if (!strmap_get(&r->files->by_name, name, strlen(name), &index)) return NULL;
     r->used[index] = true;
@@ -33,7 +34,8 @@ static const safetensors_tensor *find_tensor(resolver *r, const char *name) {
 }
 
 // "[64, 32] of BF16"
-static void describe(const safetensors_tensor *tensor, char *text, size_t capacity) {
+static void describe(const safetensors_tensor *tensor, char *text, size_t capacity)
+{
     size_t used = 0;
     for (int i = 0; i < tensor->num_dims && used < capacity; i++)
         used += (size_t)snprintf(text + used, capacity - used, "%s%zu", i ? ", " : "[", tensor->shape[i]);
@@ -43,7 +45,8 @@ static void describe(const safetensors_tensor *tensor, char *text, size_t capaci
 }
 
 static llm_status wrong_shape(resolver *r, const safetensors_tensor *tensor, size_t rows, size_t cols,
-                              const char *type) {
+                              const char *type)
+{
     char text[160];
     describe(tensor, text, sizeof text);
     return error_set(r->err, LLM_LOAD_FAILED, "tensor %.150s is %s; the model needs [%zu, %zu] of %s",
@@ -51,28 +54,33 @@ static llm_status wrong_shape(resolver *r, const safetensors_tensor *tensor, siz
 }
 
 // A vector (rows 1) may have one dimension.
-static bool has_shape(const safetensors_tensor *tensor, size_t rows, size_t cols) {
+static bool has_shape(const safetensors_tensor *tensor, size_t rows, size_t cols)
+{
     if (tensor->num_dims == 1) return rows == 1 && tensor->shape[0] == cols;
     return tensor->num_dims == 2 && tensor->shape[0] == rows && tensor->shape[1] == cols;
 }
 
-static bool is_weight_type(dtype type) {
+static bool is_weight_type(dtype type)
+{
     return type == DTYPE_F32 || type == DTYPE_F16 || type == DTYPE_BF16;
 }
 
 // A module's path followed by another part's name: "model.norm" + ".scales". False when it is too long for
 // any tensor of ours.
-static bool part_name(const tensor_desc *wanted, const char *part, char *name, size_t capacity) {
+static bool part_name(const tensor_desc *wanted, const char *part, char *name, size_t capacity)
+{
     size_t length = strlen(wanted->name) - strlen(".weight");
     return snprintf(name, capacity, "%.*s%s", (int)length, wanted->name, part) < (int)capacity;
 }
 
-static bool is_module(const tensor_desc *wanted) {
+static bool is_module(const tensor_desc *wanted)
+{
     size_t length = strlen(wanted->name), suffix = strlen(".weight");
     return wanted->rows > 1 && length > suffix && strcmp(wanted->name + length - suffix, ".weight") == 0;
 }
 
-static llm_status read_numbers(resolver *r, yyjson_val *object, storage *s) {
+static llm_status read_numbers(resolver *r, yyjson_val *object, storage *s)
+{
     const char *mode;
     llm_status status = json_get_int(object, "bits", 4, &s->bits, r->err);
     if (status == LLM_OK) status = json_get_int(object, "group_size", 64, &s->group_size, r->err);
@@ -86,7 +94,8 @@ static llm_status read_numbers(resolver *r, yyjson_val *object, storage *s) {
 
 // What config.json says about a module, else what the shapes say.
 static llm_status find_storage(resolver *r, const tensor_desc *wanted, const safetensors_tensor *weight,
-                               storage *s) {
+                               storage *s)
+{
     char name[256];
     uint32_t index;
     *s = (storage){0};
@@ -113,14 +122,16 @@ static llm_status find_storage(resolver *r, const tensor_desc *wanted, const saf
 }
 
 static llm_status find_part(resolver *r, const tensor_desc *wanted, const char *part,
-                            const safetensors_tensor **found) {
+                            const safetensors_tensor **found)
+{
     char name[256];
     *found = part_name(wanted, part, name, sizeof name) ? find_tensor(r, name) : NULL;
     return *found ? LLM_OK : error_set(r->err, LLM_LOAD_FAILED, "tensor %s is missing", name);
 }
 
 static llm_status resolve_quantised(resolver *r, const tensor_desc *wanted, const storage *s,
-                                    weight_view *view, weight_source *source) {
+                                    weight_view *view, weight_source *source)
+{
     size_t rows = (size_t)wanted->rows, cols = (size_t)wanted->cols;
     llm_status status = find_part(r, wanted, ".scales", &source->scales);
     if (status != LLM_OK) return status;
@@ -154,7 +165,8 @@ static llm_status resolve_quantised(resolver *r, const tensor_desc *wanted, cons
     return LLM_OK;
 }
 
-static llm_status check_dense(resolver *r, const tensor_desc *wanted, const safetensors_tensor *weight) {
+static llm_status check_dense(resolver *r, const tensor_desc *wanted, const safetensors_tensor *weight)
+{
     if (weight->type == DTYPE_U32 && is_module(wanted))
         return error_set(r->err, LLM_LOAD_FAILED,
                          "tensor %.150s is packed, but config.json does not say how it is quantised",
@@ -165,7 +177,8 @@ static llm_status check_dense(resolver *r, const tensor_desc *wanted, const safe
 }
 
 static void count(resolver *r, const tensor_desc *wanted, const weight_view *view,
-                  const weight_source *source) {
+                  const weight_source *source)
+{
     model_weights *w = r->weights;
     uint64_t elements = (uint64_t)wanted->rows * (uint64_t)wanted->cols;
     w->num_parameters += elements;
@@ -180,7 +193,8 @@ static void count(resolver *r, const tensor_desc *wanted, const weight_view *vie
     }
 }
 
-static llm_status resolve_tensor(resolver *r, int i) {
+static llm_status resolve_tensor(resolver *r, int i)
+{
     const tensor_desc *wanted = &r->desc->tensors[i];
     weight_source *source = &r->weights->sources[i];
     weight_view *view = &r->weights->views[i];
@@ -202,13 +216,15 @@ static llm_status resolve_tensor(resolver *r, int i) {
     return status;
 }
 
-static bool starts_with(const char *text, const char *prefix) {
+static bool starts_with(const char *text, const char *prefix)
+{
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
 // What mlx-lm's sanitize drops: stored rotary frequencies, a head that is tied all the same, the parts of a
 // multimodal model that text does not pass through.
-static bool is_dropped(const model_desc *desc, const char *name) {
+static bool is_dropped(const model_desc *desc, const char *name)
+{
     if (strstr(name, "rotary_emb.inv_freq")) return true;
     bool tied = desc->head.weight == desc->embedding, wrapped = strcmp(desc->family, "gemma3") == 0;
     if (wrapped && (starts_with(name, "vision_tower.") || starts_with(name, "multi_modal_projector.")))
@@ -217,7 +233,8 @@ static bool is_dropped(const model_desc *desc, const char *name) {
 }
 
 // A tensor that nothing reads means that the description misses a part of the model.
-static llm_status check_leftovers(resolver *r) {
+static llm_status check_leftovers(resolver *r)
+{
     for (size_t i = 0; i < r->files->num_tensors; i++) {
         const char *name = r->files->tensors[i]->name;
         if (r->used[i] || is_dropped(r->desc, name)) continue;
@@ -231,7 +248,8 @@ static llm_status check_leftovers(resolver *r) {
     return LLM_OK;
 }
 
-static void summarise(resolver *r) {
+static void summarise(resolver *r)
+{
     model_weights *w = r->weights;
     uint64_t most = 0, total = r->dense, most_elements = 0;
     for (int bits = 0; bits < 9; bits++)
@@ -245,7 +263,8 @@ static void summarise(resolver *r) {
         if (r->elements[type] > most_elements) most_elements = r->elements[type], w->type = (dtype)type;
 }
 
-static llm_status index_entries(resolver *r) {
+static llm_status index_entries(resolver *r)
+{
     yyjson_val *key;
     size_t num_entries = yyjson_obj_size(r->config->quantization), i = 0;
     r->entries = mem_alloc_zero(num_entries + 1, sizeof *r->entries);
@@ -260,7 +279,8 @@ static llm_status index_entries(resolver *r) {
     return LLM_OK;
 }
 
-static llm_status resolve(resolver *r) {
+static llm_status resolve(resolver *r)
+{
     model_weights *w = r->weights;
     w->num_tensors = r->desc->num_tensors;
     w->views = mem_alloc_zero((size_t)w->num_tensors, sizeof *w->views);
@@ -275,7 +295,8 @@ static llm_status resolve(resolver *r) {
 }
 
 llm_status weights_resolve(const model_desc *desc, const model_config *config, const safetensors_model *files,
-                           model_weights *weights, llm_error *err) {
+                           model_weights *weights, llm_error *err)
+{
     resolver r = {.desc = desc, .config = config, .files = files, .weights = weights, .err = err};
     *weights = (model_weights){0};
     llm_status status = resolve(&r);
@@ -286,19 +307,22 @@ llm_status weights_resolve(const model_desc *desc, const model_config *config, c
     return status;
 }
 
-void weights_free(model_weights *weights) {
+void weights_free(model_weights *weights)
+{
     mem_free(weights->views);
     mem_free(weights->sources);
     *weights = (model_weights){0};
 }
 
-static void release_tensor(void *user, int tensor) {
+static void release_tensor(void *user, int tensor)
+{
     const weight_source *source = &((const model_weights *)user)->sources[tensor];
     safetensors_release(source->weight);
     if (source->scales) safetensors_release(source->scales);
     if (source->biases) safetensors_release(source->biases);
 }
 
-engine_weights weights_for_engine(model_weights *weights) {
+engine_weights weights_for_engine(model_weights *weights)
+{
     return (engine_weights){.views = weights->views, .release = release_tensor, .user = weights};
 }

@@ -16,7 +16,8 @@ typedef struct forward {
     float *gate, *up;    // [n, intermediate]
 } forward;
 
-static void read_row(const weight_view *view, int row, float *out) {
+static void read_row(const weight_view *view, int row, float *out)
+{
     if (view->bits) {
         affine_matrix m = {view->data,         view->scales,       view->biases, view->scale_type,
                            (size_t)view->rows, (size_t)view->cols, view->bits,   view->group_size};
@@ -29,7 +30,8 @@ static void read_row(const weight_view *view, int row, float *out) {
 }
 
 // out [n, linear->rows] = x [n, linear->cols] W^T + b
-static void apply_linear(forward *f, const linear_desc *linear, const float *x, float *out) {
+static void apply_linear(forward *f, const linear_desc *linear, const float *x, float *out)
+{
     for (int r = 0; r < linear->rows; r++) {
         float bias = 0;
         if (linear->bias != NO_TENSOR) {
@@ -46,7 +48,8 @@ static void apply_linear(forward *f, const linear_desc *linear, const float *x, 
 }
 
 // Normalises each run of norm->size among `count` elements; `in` may be `out`.
-static void apply_norm(forward *f, const norm_desc *norm, const float *in, float *out, size_t count) {
+static void apply_norm(forward *f, const norm_desc *norm, const float *in, float *out, size_t count)
+{
     if (norm->kind == NORM_NONE) {
         memmove(out, in, count * sizeof *out);
         return;
@@ -70,7 +73,8 @@ static void apply_norm(forward *f, const norm_desc *norm, const float *in, float
 }
 
 // Turns every head of x [n, heads, head_dim] by its position.
-static void apply_rope(const forward *f, const rope_desc *rope, float *x, int heads, int head_dim) {
+static void apply_rope(const forward *f, const rope_desc *rope, float *x, int heads, int head_dim)
+{
     for (int t = 0; t < f->n; t++)
         for (int head = 0; head < heads; head++)
             for (int i = 0; i < rope->dims / 2; i++) {
@@ -84,7 +88,8 @@ static void apply_rope(const forward *f, const rope_desc *rope, float *x, int he
 }
 
 // One query head at position t over the keys it sees.
-static void attend(forward *f, const attention_desc *a, int t, int head) {
+static void attend(forward *f, const attention_desc *a, int t, int head)
+{
     int kv_head = head / (a->num_heads / a->num_kv_heads),
         first = a->window && t >= a->window ? t - a->window + 1 : 0;
     size_t kv_stride = (size_t)a->num_kv_heads * a->head_dim, kv_begin = (size_t)kv_head * a->head_dim;
@@ -107,7 +112,8 @@ static void attend(forward *f, const attention_desc *a, int t, int head) {
     }
 }
 
-static void apply_attention(forward *f, const attention_desc *a) {
+static void apply_attention(forward *f, const attention_desc *a)
+{
     apply_linear(f, &a->q, f->x, f->q);
     apply_linear(f, &a->k, f->x, f->k);
     apply_linear(f, &a->v, f->x, f->v);
@@ -122,7 +128,8 @@ static void apply_attention(forward *f, const attention_desc *a) {
     apply_linear(f, &a->o, f->attended, f->part);
 }
 
-static double activate(activation_kind kind, double x) {
+static double activate(activation_kind kind, double x)
+{
     switch (kind) {
     case ACTIVATION_SILU: return x / (1 + exp(-x));
     case ACTIVATION_GELU: return 0.5 * x * (1 + erf(x / sqrt(2)));
@@ -133,7 +140,8 @@ static double activate(activation_kind kind, double x) {
     return NAN;
 }
 
-static void apply_ffn(forward *f, const ffn_desc *ffn) {
+static void apply_ffn(forward *f, const ffn_desc *ffn)
+{
     bool gated = ffn->gate.weight != NO_TENSOR;
     apply_linear(f, &ffn->up, f->x, f->up);
     if (gated) apply_linear(f, &ffn->gate, f->x, f->gate);
@@ -143,13 +151,15 @@ static void apply_ffn(forward *f, const ffn_desc *ffn) {
     apply_linear(f, &ffn->down, f->up, f->part);
 }
 
-static void add_part(forward *f, const norm_desc *norm, float scale) {
+static void add_part(forward *f, const norm_desc *norm, float scale)
+{
     size_t count = (size_t)f->n * f->desc->hidden_size;
     apply_norm(f, norm, f->part, f->part, count);
     for (size_t i = 0; i < count; i++) f->h[i] += scale * f->part[i];
 }
 
-static void apply_block(forward *f, const block_desc *block) {
+static void apply_block(forward *f, const block_desc *block)
+{
     size_t count = (size_t)f->n * f->desc->hidden_size;
     apply_norm(f, &block->pre_attention, f->h, f->x, count);
     apply_attention(f, &block->attention);
@@ -159,7 +169,8 @@ static void apply_block(forward *f, const block_desc *block) {
     add_part(f, &block->post_ffn, block->residual_scale);
 }
 
-static void run(forward *f, const int32_t *tokens, float *logits) {
+static void run(forward *f, const int32_t *tokens, float *logits)
+{
     const model_desc *d = f->desc;
     for (int t = 0; t < f->n; t++) {
         float *h = f->h + (size_t)t * d->hidden_size;
@@ -175,12 +186,14 @@ static void run(forward *f, const int32_t *tokens, float *logits) {
     }
 }
 
-static size_t larger(size_t a, size_t b) {
+static size_t larger(size_t a, size_t b)
+{
     return a > b ? a : b;
 }
 
 bool reference_forward(const model_desc *d, const weight_view *views, const int32_t *tokens, int num_tokens,
-                       float *logits) {
+                       float *logits)
+{
     forward f = {.desc = d, .views = views, .n = num_tokens};
     size_t n = (size_t)num_tokens, hidden = (size_t)d->hidden_size, row = n, q = 0, kv = 0, ffn = 0;
     for (int i = 0; i < num_tokens; i++)

@@ -8,38 +8,45 @@
 enum { LARGEST_SIZE = 1 << 20, LARGEST_VOCAB = 1 << 22, LARGEST_LAYERS = 1 << 10, LARGEST_CONTEXT = 1 << 30 };
 enum { TENSORS_A_BLOCK = 20, ROPES = 4 };
 
-static void fail(family_builder *b, llm_status code, const char *format, va_list args) {
+static void fail(family_builder *b, llm_status code, const char *format, va_list args)
+{
     if (b->status == LLM_OK) b->status = error_set_v(b->err, code, format, args);
 }
 
-void family_unsupported(family_builder *b, const char *format, ...) {
+void family_unsupported(family_builder *b, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     fail(b, LLM_UNSUPPORTED_FORMAT, format, args);
     va_end(args);
 }
 
-void family_damaged(family_builder *b, const char *format, ...) {
+void family_damaged(family_builder *b, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     fail(b, LLM_LOAD_FAILED, format, args);
     va_end(args);
 }
 
-static void no_memory(family_builder *b) {
+static void no_memory(family_builder *b)
+{
     if (b->status == LLM_OK) b->status = error_no_memory(b->err, "a model description");
 }
 
-bool family_has(const family_builder *b, const char *key) {
+bool family_has(const family_builder *b, const char *key)
+{
     yyjson_val *value = yyjson_obj_get(b->values, key);
     return value && !yyjson_is_null(value);
 }
 
-static void require_key(family_builder *b, const char *key) {
+static void require_key(family_builder *b, const char *key)
+{
     if (!family_has(b, key)) family_damaged(b, "\"%s\" is missing", key);
 }
 
-int family_int(family_builder *b, const char *key, int fallback, int smallest, int largest) {
+int family_int(family_builder *b, const char *key, int fallback, int smallest, int largest)
+{
     int64_t value;
     if (b->status != LLM_OK) return fallback;
     b->status = json_get_int(b->values, key, fallback, &value, b->err);
@@ -49,7 +56,8 @@ int family_int(family_builder *b, const char *key, int fallback, int smallest, i
     return b->status == LLM_OK ? (int)value : fallback;
 }
 
-double family_number(family_builder *b, const char *key, double fallback) {
+double family_number(family_builder *b, const char *key, double fallback)
+{
     double value;
     if (b->status != LLM_OK) return fallback;
     if (isnan(fallback)) require_key(b, key);
@@ -59,19 +67,22 @@ double family_number(family_builder *b, const char *key, double fallback) {
     return value;
 }
 
-double family_positive(family_builder *b, const char *key, double fallback) {
+double family_positive(family_builder *b, const char *key, double fallback)
+{
     double value = family_number(b, key, fallback);
     if (b->status == LLM_OK && !(value >= 1e-30)) family_damaged(b, "\"%s\" must be positive", key);
     return value;
 }
 
-bool family_bool(family_builder *b, const char *key, bool fallback) {
+bool family_bool(family_builder *b, const char *key, bool fallback)
+{
     bool value = fallback;
     if (b->status == LLM_OK) b->status = json_get_bool(b->values, key, fallback, &value, b->err);
     return value;
 }
 
-yyjson_val *family_array(family_builder *b, const char *key, int length) {
+yyjson_val *family_array(family_builder *b, const char *key, int length)
+{
     yyjson_val *array = NULL;
     if (b->status != LLM_OK) return NULL;
     b->status = json_get_array(b->values, key, &array, b->err);
@@ -81,12 +92,14 @@ yyjson_val *family_array(family_builder *b, const char *key, int length) {
     return b->status == LLM_OK ? array : NULL;
 }
 
-static int read_size(family_builder *b, const char *key, int fallback, int largest) {
+static int read_size(family_builder *b, const char *key, int fallback, int largest)
+{
     if (fallback == SIZE_REQUIRED) require_key(b, key);
     return family_int(b, key, fallback, 1, largest);
 }
 
-family_sizes family_read_sizes(family_builder *b, family_sizes defaults) {
+family_sizes family_read_sizes(family_builder *b, family_sizes defaults)
+{
     family_sizes s = defaults;
     s.hidden = read_size(b, "hidden_size", s.hidden, LARGEST_SIZE);
     s.layers = read_size(b, "num_hidden_layers", s.layers, LARGEST_LAYERS);
@@ -107,7 +120,8 @@ family_sizes family_read_sizes(family_builder *b, family_sizes defaults) {
     return s;
 }
 
-void family_check_activation(family_builder *b, const char *const *names) {
+void family_check_activation(family_builder *b, const char *const *names)
+{
     const char *name = NULL;
     const char *key = family_has(b, "hidden_activation") ? "hidden_activation" : "hidden_act";
     if (b->status != LLM_OK) return;
@@ -118,16 +132,19 @@ void family_check_activation(family_builder *b, const char *const *names) {
     family_unsupported(b, "activation \"%.60s\" is not supported in this family", name);
 }
 
-void family_check_silu(family_builder *b) {
+void family_check_silu(family_builder *b)
+{
     family_check_activation(b, (const char *const[]){"silu", "swish", NULL});
 }
 
 // Old Gemma configs say "gelu" and mean its tanh form.
-void family_check_gelu_tanh(family_builder *b) {
+void family_check_gelu_tanh(family_builder *b)
+{
     family_check_activation(b, (const char *const[]){"gelu_pytorch_tanh", "gelu_new", "gelu", NULL});
 }
 
-static int add_tensor(family_builder *b, int rows, int cols, const char *name, const char *suffix) {
+static int add_tensor(family_builder *b, int rows, int cols, const char *name, const char *suffix)
+{
     char text[200];
     model_desc *d = b->desc;
     if (b->status != LLM_OK) return NO_TENSOR;
@@ -142,7 +159,8 @@ static int add_tensor(family_builder *b, int rows, int cols, const char *name, c
     return d->num_tensors++;
 }
 
-norm_desc family_norm(family_builder *b, const char *name, int size, double eps, float weight_offset) {
+norm_desc family_norm(family_builder *b, const char *name, int size, double eps, float weight_offset)
+{
     return (norm_desc){.kind = NORM_RMS,
                        .weight = add_tensor(b, 1, size, name, ".weight"),
                        .bias = NO_TENSOR,
@@ -151,21 +169,24 @@ norm_desc family_norm(family_builder *b, const char *name, int size, double eps,
                        .weight_offset = weight_offset};
 }
 
-linear_desc family_linear(family_builder *b, const char *name, int rows, int cols, bool with_bias) {
+linear_desc family_linear(family_builder *b, const char *name, int rows, int cols, bool with_bias)
+{
     linear_desc linear = {.rows = rows, .cols = cols, .bias = NO_TENSOR};
     linear.weight = add_tensor(b, rows, cols, name, ".weight");
     if (with_bias) linear.bias = add_tensor(b, 1, rows, name, ".bias");
     return linear;
 }
 
-linear_desc family_rows(linear_desc whole, int row_begin, int rows) {
+linear_desc family_rows(linear_desc whole, int row_begin, int rows)
+{
     whole.row_begin += row_begin;
     whole.rows = rows;
     return whole;
 }
 
 attention_desc family_attention_of(const family_sizes *s, int rope, linear_desc q, linear_desc k,
-                                   linear_desc v, linear_desc o) {
+                                   linear_desc v, linear_desc o)
+{
     static const norm_desc no_norm = {.weight = NO_TENSOR, .bias = NO_TENSOR};
     return (attention_desc){.q = q,
                             .k = k,
@@ -181,7 +202,8 @@ attention_desc family_attention_of(const family_sizes *s, int rope, linear_desc 
 }
 
 attention_desc family_attention(family_builder *b, const family_sizes *s, int rope, bool qkv_bias,
-                                bool o_bias) {
+                                bool o_bias)
+{
     int q_size = s->heads * s->head_dim, kv_size = s->kv_heads * s->head_dim;
     linear_desc q = family_linear(b, "self_attn.q_proj", q_size, s->hidden, qkv_bias);
     linear_desc k = family_linear(b, "self_attn.k_proj", kv_size, s->hidden, qkv_bias);
@@ -190,7 +212,8 @@ attention_desc family_attention(family_builder *b, const family_sizes *s, int ro
                                family_linear(b, "self_attn.o_proj", s->hidden, q_size, o_bias));
 }
 
-ffn_desc family_ffn(family_builder *b, const family_sizes *s, activation_kind activation, bool with_bias) {
+ffn_desc family_ffn(family_builder *b, const family_sizes *s, activation_kind activation, bool with_bias)
+{
     return (ffn_desc){
         .gate = family_linear(b, "mlp.gate_proj", s->intermediate, s->hidden, with_bias),
         .up = family_linear(b, "mlp.up_proj", s->intermediate, s->hidden, with_bias),
@@ -200,7 +223,8 @@ ffn_desc family_ffn(family_builder *b, const family_sizes *s, activation_kind ac
     };
 }
 
-bool family_begin(family_builder *b, const family_sizes *s, float norm_offset) {
+bool family_begin(family_builder *b, const family_sizes *s, float norm_offset)
+{
     model_desc *d = b->desc;
     if (b->status != LLM_OK) return false;
     b->tensor_capacity = s->layers * TENSORS_A_BLOCK + 4;
@@ -219,7 +243,8 @@ bool family_begin(family_builder *b, const family_sizes *s, float norm_offset) {
     return b->status == LLM_OK;
 }
 
-block_desc *family_block(family_builder *b, int i) {
+block_desc *family_block(family_builder *b, int i)
+{
     static const norm_desc no_norm = {.weight = NO_TENSOR, .bias = NO_TENSOR};
     block_desc *block = &b->desc->blocks[i];
     snprintf(b->scope, sizeof b->scope, "model.layers.%d.", i);
@@ -231,7 +256,8 @@ block_desc *family_block(family_builder *b, int i) {
     return block;
 }
 
-void family_head(family_builder *b, bool tied) {
+void family_head(family_builder *b, bool tied)
+{
     model_desc *d = b->desc;
     b->scope[0] = 0;
     if (tied)

@@ -3,7 +3,8 @@
 #include "nn/families/family.h"
 #include <math.h>
 
-void family_gemma2(family_builder *b) {
+void family_gemma2(family_builder *b)
+{
     family_sizes s = family_read_sizes(b, (family_sizes){.context = 8192, .norm_eps = -1});
     family_rope rope = {.dims = s.head_dim,
                         .base = family_rope_base(b, 10000),

@@ -14,7 +14,8 @@ typedef struct gemma3_layers {
     yyjson_arr_iter types;
 } gemma3_layers;
 
-static bool next_slides(family_builder *b, gemma3_layers *layers, int i) {
+static bool next_slides(family_builder *b, gemma3_layers *layers, int i)
+{
     if (!layers->listed) return (i + 1) % layers->pattern != 0;
     const char *name = yyjson_get_str(yyjson_arr_iter_next(&layers->types));
     if (name && strcmp(name, "sliding_attention") == 0) return true;
@@ -25,7 +26,8 @@ static bool next_slides(family_builder *b, gemma3_layers *layers, int i) {
 
 // transformers 5 has one set of rope parameters for each kind of layer.
 static family_rope read_rope(family_builder *b, const family_sizes *s, const char *kind, const char *base_key,
-                             double base, yyjson_val *scaling) {
+                             double base, yyjson_val *scaling)
+{
     family_rope rope = {.dims = s->head_dim, .scaling = scaling, .max_positions = s->context};
     yyjson_val *values = b->values, *nested = yyjson_obj_get(yyjson_obj_get(values, "rope_parameters"), kind);
     if (nested && !family_has(b, base_key)) {
@@ -38,7 +40,8 @@ static family_rope read_rope(family_builder *b, const family_sizes *s, const cha
 }
 
 static attention_desc gemma3_attention(family_builder *b, const family_sizes *s, int rope, int window,
-                                       double query_scalar) {
+                                       double query_scalar)
+{
     attention_desc attention = family_attention(b, s, rope, false, false);
     attention.q_norm = family_norm(b, "self_attn.q_norm", s->head_dim, s->norm_eps, 1);
     attention.k_norm = family_norm(b, "self_attn.k_norm", s->head_dim, s->norm_eps, 1);
@@ -48,7 +51,8 @@ static attention_desc gemma3_attention(family_builder *b, const family_sizes *s,
 }
 
 static void build_layers(family_builder *b, const family_sizes *s, gemma3_layers *layers, int window,
-                         double query_scalar, int global_rope, int local_rope) {
+                         double query_scalar, int global_rope, int local_rope)
+{
     for (int i = 0; i < s->layers; i++) {
         block_desc *block = family_block(b, i);
         bool slides = next_slides(b, layers, i);
@@ -64,13 +68,15 @@ static void build_layers(family_builder *b, const family_sizes *s, gemma3_layers
 
 // The head is tied when the files have none, whatever the config says; without files, when the config says
 // so.
-static bool head_is_tied(family_builder *b) {
+static bool head_is_tied(family_builder *b)
+{
     bool tied = family_bool(b, "tie_word_embeddings", true);
     if (!b->files) return tied;
     return !safetensors_model_find(b->files, b->root[0] ? "language_model.lm_head.weight" : "lm_head.weight");
 }
 
-static void build(family_builder *b, family_sizes defaults) {
+static void build(family_builder *b, family_sizes defaults)
+{
     family_sizes s = family_read_sizes(b, defaults);
     int window = family_int(b, "sliding_window", 512, 1, 1 << 30);
     gemma3_layers layers = {.pattern = family_int(b, "sliding_window_pattern", 6, 1, 1 << 20)};
@@ -101,11 +107,13 @@ static const family_sizes gemma3_text_sizes = {.hidden = 1152,
                                                .context = 32768,
                                                .norm_eps = 1e-6};
 
-void family_gemma3_text(family_builder *b) {
+void family_gemma3_text(family_builder *b)
+{
     build(b, gemma3_text_sizes);
 }
 
-void family_gemma3(family_builder *b) {
+void family_gemma3(family_builder *b)
+{
     family_sizes defaults = gemma3_text_sizes;
     defaults.heads = 8;
     defaults.kv_heads = 4;

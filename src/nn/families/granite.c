@@ -2,12 +2,14 @@
 #include "nn/families/family.h"
 #include <math.h>
 
-static bool required_bool(family_builder *b, const char *key) {
+static bool required_bool(family_builder *b, const char *key)
+{
     if (!family_has(b, key)) family_damaged(b, "\"%s\" is missing", key);
     return family_bool(b, key, false);
 }
 
-void family_granite(family_builder *b) {
+void family_granite(family_builder *b)
+{
     family_sizes s = family_read_sizes(b, (family_sizes){.head_dim = SIZE_DERIVED, .norm_eps = -1});
     if (b->status == LLM_OK) s.head_dim = s.hidden / s.heads; // never from the config
     double attention_scale = family_positive(b, "attention_multiplier", NAN);

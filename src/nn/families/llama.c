@@ -4,7 +4,8 @@
 #include <string.h>
 
 // The layer's window; layer_types absent: none.
-static int read_window(family_builder *b, yyjson_val *layer_type, int window) {
+static int read_window(family_builder *b, yyjson_val *layer_type, int window)
+{
     const char *name = layer_type ? yyjson_get_str(layer_type) : "full_attention";
     if (name && strcmp(name, "full_attention") == 0) return 0;
     if (!name || strcmp(name, "sliding_attention") != 0)
@@ -14,7 +15,8 @@ static int read_window(family_builder *b, yyjson_val *layer_type, int window) {
     return window;
 }
 
-void family_llama(family_builder *b) {
+void family_llama(family_builder *b)
+{
     family_sizes s = family_read_sizes(
         b,
         (family_sizes){.kv_heads = SIZE_DERIVED, .head_dim = SIZE_DERIVED, .context = 2048, .norm_eps = -1});
@@ -43,6 +45,7 @@ void family_llama(family_builder *b) {
     family_head(b, tied);
 }
 
-void family_mistral(family_builder *b) {
+void family_mistral(family_builder *b)
+{
     family_llama(b);
 }

@@ -1,7 +1,8 @@
 // OLMo 2: norms only after each part, query and key normalised over the whole projection before they turn.
 #include "nn/families/family.h"
 
-void family_olmo2(family_builder *b) {
+void family_olmo2(family_builder *b)
+{
     family_sizes s = family_read_sizes(
         b,
         (family_sizes){.kv_heads = SIZE_DERIVED, .head_dim = SIZE_DERIVED, .context = 2048, .norm_eps = -1});

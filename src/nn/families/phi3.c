@@ -2,7 +2,8 @@
 // The config's sliding_window is left out, as in mlx-lm.
 #include "nn/families/family.h"
 
-static family_rope read_rope(family_builder *b, const family_sizes *s) {
+static family_rope read_rope(family_builder *b, const family_sizes *s)
+{
     double turning_part = family_positive(b, "partial_rotary_factor", 1);
     if (turning_part > 1) family_damaged(b, "\"partial_rotary_factor\" is more than 1");
     return (family_rope){.dims = (int)(s->head_dim * (turning_part > 1 ? 1 : turning_part)),
@@ -14,7 +15,8 @@ static family_rope read_rope(family_builder *b, const family_sizes *s) {
                              family_int(b, "original_max_position_embeddings", 4096, 2, 1 << 30)};
 }
 
-static attention_desc fused_attention(family_builder *b, const family_sizes *s, int rope) {
+static attention_desc fused_attention(family_builder *b, const family_sizes *s, int rope)
+{
     int q_size = s->heads * s->head_dim, kv_size = s->kv_heads * s->head_dim;
     linear_desc qkv = family_linear(b, "self_attn.qkv_proj", q_size + 2 * kv_size, s->hidden, false);
     return family_attention_of(s, rope, family_rows(qkv, 0, q_size), family_rows(qkv, q_size, kv_size),
@@ -22,7 +24,8 @@ static attention_desc fused_attention(family_builder *b, const family_sizes *s, 
                                family_linear(b, "self_attn.o_proj", s->hidden, q_size, false));
 }
 
-static ffn_desc fused_ffn(family_builder *b, const family_sizes *s) {
+static ffn_desc fused_ffn(family_builder *b, const family_sizes *s)
+{
     linear_desc gate_up = family_linear(b, "mlp.gate_up_proj", 2 * s->intermediate, s->hidden, false);
     return (ffn_desc){.gate = family_rows(gate_up, 0, s->intermediate),
                       .up = family_rows(gate_up, s->intermediate, s->intermediate),
@@ -31,7 +34,8 @@ static ffn_desc fused_ffn(family_builder *b, const family_sizes *s) {
                       .size = s->intermediate};
 }
 
-void family_phi3(family_builder *b) {
+void family_phi3(family_builder *b)
+{
     family_sizes s = family_read_sizes(
         b, (family_sizes){
                .kv_heads = SIZE_DERIVED, .head_dim = SIZE_DERIVED, .context = 131072, .norm_eps = -1});

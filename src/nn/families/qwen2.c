@@ -2,7 +2,8 @@
 // mlx-lm does.
 #include "nn/families/family.h"
 
-void family_qwen2(family_builder *b) {
+void family_qwen2(family_builder *b)
+{
     family_sizes s =
         family_read_sizes(b, (family_sizes){.head_dim = SIZE_DERIVED, .context = 32768, .norm_eps = -1});
     if (b->status == LLM_OK) s.head_dim = s.hidden / s.heads; // never from the config

@@ -2,7 +2,8 @@
 #include "nn/families/family.h"
 #include <math.h>
 
-void family_qwen3(family_builder *b) {
+void family_qwen3(family_builder *b)
+{
     family_sizes s = family_read_sizes(b, (family_sizes){.context = SIZE_REQUIRED, .norm_eps = -1});
     family_rope rope = {.dims = s.head_dim,
                         .base = family_rope_base(b, NAN),

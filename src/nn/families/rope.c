@@ -15,17 +15,20 @@ typedef struct rope_work {
     double scale;
 } rope_work;
 
-static void scale_none(rope_work *w) {
+static void scale_none(rope_work *w)
+{
     (void)w;
 }
 
-static void scale_linear(rope_work *w) {
+static void scale_linear(rope_work *w)
+{
     double factor = family_positive(w->b, "factor", NAN);
     for (int i = 0; i < w->count; i++) w->periods[i] *= factor;
 }
 
 // Long wavelengths are stretched by the factor, short ones kept, and those between interpolated.
-static void scale_llama3(rope_work *w) {
+static void scale_llama3(rope_work *w)
+{
     double factor = family_positive(w->b, "factor", NAN);
     double low = family_positive(w->b, "low_freq_factor", 1),
            high = family_positive(w->b, "high_freq_factor", 4);
@@ -42,16 +45,19 @@ static void scale_llama3(rope_work *w) {
     }
 }
 
-static double yarn_mscale(double factor, double mscale) {
+static double yarn_mscale(double factor, double mscale)
+{
     return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1;
 }
 
 // The (fractional) pair that turns `rotations` times within the original context.
-static double yarn_pair(const rope_work *w, double original, double rotations) {
+static double yarn_pair(const rope_work *w, double original, double rotations)
+{
     return w->rope->dims * log(original / (rotations * 2 * PI)) / (2 * log(w->rope->base));
 }
 
-static void scale_yarn(rope_work *w) {
+static void scale_yarn(rope_work *w)
+{
     double factor = family_positive(w->b, "factor", NAN);
     double original = family_positive(w->b, "original_max_position_embeddings", 4096);
     double beta_fast = family_positive(w->b, "beta_fast", 32),
@@ -71,7 +77,8 @@ static void scale_yarn(rope_work *w) {
 }
 
 // mlx-lm uses the long factors at every length, and so the same frequencies throughout a conversation.
-static void scale_longrope(rope_work *w) {
+static void scale_longrope(rope_work *w)
+{
     family_builder *b = w->b;
     double fallback = w->rope->original_max_positions > 0 ? w->rope->original_max_positions : (double)NAN;
     double original = family_positive(b, "original_max_position_embeddings", fallback);
@@ -101,7 +108,8 @@ static const struct scaling_kind {
 };
 
 // mlx-lm looks at "type" first, then at the newer "rope_type".
-static const struct scaling_kind *find_kind(family_builder *b) {
+static const struct scaling_kind *find_kind(family_builder *b)
+{
     const char *newer = NULL, *name = NULL;
     if (b->status == LLM_OK) b->status = json_get_string(b->values, "rope_type", "default", &newer, b->err);
     if (b->status == LLM_OK) b->status = json_get_string(b->values, "type", newer, &name, b->err);
@@ -112,7 +120,8 @@ static const struct scaling_kind *find_kind(family_builder *b) {
     return NULL;
 }
 
-int family_add_rope(family_builder *b, const family_rope *rope) {
+int family_add_rope(family_builder *b, const family_rope *rope)
+{
     model_desc *d = b->desc;
     if (b->status == LLM_OK && (rope->dims < 2 || rope->dims % 2))
         family_damaged(b, "the position embedding turns %d elements of a head: that must be even",
@@ -140,7 +149,8 @@ int family_add_rope(family_builder *b, const family_rope *rope) {
 }
 
 // transformers 5 keeps both under rope_parameters.
-double family_rope_base(family_builder *b, double fallback) {
+double family_rope_base(family_builder *b, double fallback)
+{
     yyjson_val *values = b->values;
     if (!family_has(b, "rope_theta") && family_has(b, "rope_parameters"))
         b->values = yyjson_obj_get(values, "rope_parameters");
@@ -149,7 +159,8 @@ double family_rope_base(family_builder *b, double fallback) {
     return base;
 }
 
-yyjson_val *family_rope_scaling(family_builder *b) {
+yyjson_val *family_rope_scaling(family_builder *b)
+{
     yyjson_val *scaling = NULL;
     const char *key = family_has(b, "rope_scaling") ? "rope_scaling" : "rope_parameters";
     if (b->status == LLM_OK) b->status = json_get_object(b->values, key, &scaling, b->err);

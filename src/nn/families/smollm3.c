@@ -2,7 +2,8 @@
 // 0.
 #include "nn/families/family.h"
 
-void family_smollm3(family_builder *b) {
+void family_smollm3(family_builder *b)
+{
     family_llama(b);
     int layers = b->desc->num_blocks;
     int interval = family_int(b, "no_rope_layer_interval", 4, 1, 1 << 30);

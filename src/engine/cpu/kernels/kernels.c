@@ -17,23 +17,16 @@ static const kernels neon_table = {.isa = "neon", KERNEL_FIELDS(KERNEL_ENTRY, ne
 
 enum { MAX_TABLES = 3 };
 
-// TEMPORARY: tables with functions that are not written yet (tables.h) cannot run.
-static bool complete(const kernels *k)
-{
-    return k->quantize_rows && k->matmul_affine && k->matmul_float && k->attention_page && k->kv_store &&
-           k->rms_norm && k->layer_norm && k->rope && k->activate && k->add_scaled && k->softcap;
-}
-
 int kernels_available(const kernels **tables, int capacity)
 {
     const kernels *all[MAX_TABLES];
     int count = 0;
     all[count++] = &scalar_table;
 #if defined(__x86_64__)
-    if (cpu_get_features()->avx2 && complete(&avx2_table)) all[count++] = &avx2_table;
-    if (cpu_get_features()->avx512_vnni && complete(&avx512_table)) all[count++] = &avx512_table;
+    if (cpu_get_features()->avx2) all[count++] = &avx2_table;
+    if (cpu_get_features()->avx512_vnni) all[count++] = &avx512_table;
 #elif defined(__aarch64__)
-    if (cpu_get_features()->neon_dot && complete(&neon_table)) all[count++] = &neon_table;
+    if (cpu_get_features()->neon_dot) all[count++] = &neon_table;
 #endif
     for (int i = 0; i < count && i < capacity; i++) tables[i] = all[i];
     return count;

@@ -1,14 +1,16 @@
 // The table of compute kernels. One file per instruction set fills a table; kernels_select picks one at start.
 // Kernels are pure: pointers and sizes in, results out; no allocation, no threads, no globals. Every variant agrees
-// with the plain C one (the oracle) within rounding. Rows of y, and scratch, are 64-byte aligned by the caller
-// where a comment says so; other pointers need no alignment.
+// with the plain C one (the oracle) within rounding; quantize_rows and the products agree to the last bit, whatever
+// the split of tiles and tokens among calls (matmul_scalar.c has the order of operations). Rows of y, and scratch, are
+// 64-byte aligned by the caller where a comment says so; other pointers need no alignment.
 #ifndef ENGINE_CPU_KERNELS_H
 #define ENGINE_CPU_KERNELS_H
 #include "engine/cpu/pack.h"
 
 // Activations as 15-bit integers in two bytes: x[t][i] = scale[t][i / group] * (128 * hi[t][i] + lo[t][i]), with
-// hi in [-127, 127] and lo in [-64, 63]; `sum` is the sum of the group's quantised values times their scale,
-// which the bias term of affine weights needs.
+// hi in [-127, 127] and lo in [-64, 63] for the integer nearest to x / scale, scale = max|x| of the group / 16319.
+// A NaN or an infinity makes the group's scale so: it shows in every product. `sum` is the sum of the group's quantised
+// values times their scale, which the bias term of affine weights needs.
 typedef struct quantized_rows {
     int num_rows, cols, group_size;
     int8_t *hi, *lo;    // [num_rows][cols], 64-byte aligned

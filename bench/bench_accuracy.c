@@ -1,0 +1,138 @@
+// What fast precision costs: mean KL divergence (nats), agreement of the best token, and perplexity, against exact
+// precision of the same engine, for prefilled and for decoded tokens apart.
+//     bench-accuracy MODEL TEXT_FILE [TOKENS] [WINDOW]
+#include "base/file.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "nn/model.h"
+#include "text/tokenizer.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static llm_error err;
+
+static void check(llm_status status)
+{
+    if (status == LLM_OK) return;
+    fprintf(stderr, "bench-accuracy: %s\n", err.message);
+    exit(1);
+}
+
+typedef struct side {
+    engine *device;
+    engine_model *model;
+} side;
+
+static side open_side(const char *directory, engine_precision precision)
+{
+    side s;
+    model_files files = {0};
+    check(model_files_open(directory, &files, &err));
+    engine_weights weights = weights_for_engine(&files.weights);
+    check(engine_open("cpu", &(engine_options){.precision = precision}, &s.device, &err));
+    check(engine_model_load(s.device, &files.desc, &weights, NULL, NULL, &s.model, &err));
+    model_files_close(&files);
+    return s;
+}
+
+typedef struct totals {
+    double kl, nll_exact, nll_fast;
+    long agree, count, next;
+} totals;
+
+static double log_sum_exp(const float *x, int n)
+{
+    double top = x[0], sum = 0;
+    for (int i = 1; i < n; i++) top = fmax(top, x[i]);
+    for (int i = 0; i < n; i++) sum += exp(x[i] - top);
+    return top + log(sum);
+}
+
+static int best(const float *x, int n)
+{
+    int at = 0;
+    for (int i = 1; i < n; i++)
+        if (x[i] > x[at]) at = i;
+    return at;
+}
+
+static void compare(totals *t, const float *exact, const float *fast, int n, int32_t next)
+{
+    double log_p = log_sum_exp(exact, n), log_q = log_sum_exp(fast, n), kl = 0;
+    for (int i = 0; i < n; i++) {
+        double p = exact[i] - log_p;
+        kl += exp(p) * (p - (fast[i] - log_q));
+    }
+    t->kl += kl;
+    t->agree += best(exact, n) == best(fast, n);
+    t->count++;
+    if (next < 0) return;
+    t->nll_exact -= exact[next] - log_p;
+    t->nll_fast -= fast[next] - log_q;
+    t->next++;
+}
+
+static void forward(side s, engine_seq *seq, const int32_t *ids, int count, float *logits)
+{
+    check(engine_forward(s.model, &(engine_batch_item){seq, ids, count, count}, 1, logits, &err));
+}
+
+enum { ROWS = 64 };
+
+// One window: exact by rows of ROWS, fast prefilled the same way, fast token by token.
+static void run_window(side exact, side fast, const int32_t *ids, int count, int vocab, float *a, float *b, totals *prefilled, totals *decoded)
+{
+    engine_seq *seq_exact, *seq_prefill, *seq_decode;
+    check(engine_seq_create(exact.model, &seq_exact, &err));
+    check(engine_seq_create(fast.model, &seq_prefill, &err));
+    check(engine_seq_create(fast.model, &seq_decode, &err));
+    for (int begin = 0; begin < count; begin += ROWS) {
+        int rows = count - begin < ROWS ? count - begin : ROWS;
+        forward(exact, seq_exact, ids + begin, rows, a);
+        forward(fast, seq_prefill, ids + begin, rows, b);
+        for (int i = 0; i < rows; i++)
+            compare(prefilled, a + (size_t)i * (size_t)vocab, b + (size_t)i * (size_t)vocab, vocab,
+                    begin + i + 1 < count ? ids[begin + i + 1] : -1);
+        for (int i = 0; i < rows; i++) {
+            forward(fast, seq_decode, ids + begin + i, 1, b);
+            compare(decoded, a + (size_t)i * (size_t)vocab, b, vocab, begin + i + 1 < count ? ids[begin + i + 1] : -1);
+        }
+    }
+    engine_seq_free(seq_exact);
+    engine_seq_free(seq_prefill);
+    engine_seq_free(seq_decode);
+}
+
+static void print(const char *what, const totals *t)
+{
+    double exact = exp(t->nll_exact / (double)t->next), fast = exp(t->nll_fast / (double)t->next);
+    printf("%-10s %6ld tokens  KL %.2e  best token agrees %.2f %%  perplexity %.4f exact, %.4f fast (%+.3f %%)\n", what, t->count,
+           t->kl / (double)t->count, 100.0 * (double)t->agree / (double)t->count, exact, fast, 100 * (fast / exact - 1));
+}
+
+int main(int argc, char **argv)
+{
+    tokenizer *tok;
+    token_list ids = {0};
+    char *text;
+    size_t length;
+    if (argc < 3) return fprintf(stderr, "usage: bench-accuracy MODEL TEXT_FILE [TOKENS] [WINDOW]\n"), 2;
+    int limit = argc > 3 ? atoi(argv[3]) : 2000, window = argc > 4 ? atoi(argv[4]) : 512;
+    check(tokenizer_load(argv[1], &tok, &err));
+    check(file_read(argv[2], (size_t)64 << 20, &text, &length, &err));
+    check(tokenizer_encode(tok, text, length, 0, &ids, &err));
+    model_files files = {0};
+    check(model_files_open(argv[1], &files, &err));
+    int vocab = files.desc.vocab_size;
+    model_files_close(&files);
+    side exact = open_side(argv[1], PRECISION_EXACT), fast = open_side(argv[1], PRECISION_FAST);
+    totals prefilled = {0}, decoded = {0};
+    float *a = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *a), *b = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *b);
+    int total = (int)ids.count < limit ? (int)ids.count : limit;
+    for (int begin = 0; begin < total; begin += window)
+        run_window(exact, fast, ids.ids + begin, total - begin < window ? total - begin : window, vocab, a, b, &prefilled, &decoded);
+    print("prefilled", &prefilled);
+    print("decoded", &decoded);
+    return 0;
+}

@@ -1,0 +1,100 @@
+// Loading a model: directory, headers, text side, then the weights into the engine.
+#include "backend/loaded_model.h"
+#include "base/mem.h"
+#include "models/resolve.h"
+#include "nn/model.h"
+#include <string.h>
+
+llm_status text_side_open(const char *directory, tokenizer **tok, chat_template **chat, llm_error *err)
+{
+    *tok = NULL;
+    *chat = NULL;
+    llm_status status = tokenizer_load(directory, tok, err);
+    if (status == LLM_OK) status = chat_template_load(directory, chat, err);
+    if (status != LLM_OK) {
+        tokenizer_free(*tok);
+        *tok = NULL;
+    }
+    return status;
+}
+
+typedef struct load_progress {
+    llm_progress_function progress;
+    void *user;
+} load_progress;
+
+static bool pass_progress(void *user, double fraction)
+{
+    const load_progress *p = user;
+    return !p->progress || p->progress(p->user, "loading weights", fraction) == 0;
+}
+
+static void add_end_token(loaded_model *model, int32_t token)
+{
+    if (token >= 0 && !loaded_model_is_end(model, token) && model->num_eos_ids < CONFIG_MAX_EOS_IDS)
+        model->eos_ids[model->num_eos_ids++] = token;
+}
+
+static void find_end_tokens(loaded_model *model, const model_config *config)
+{
+    for (int i = 0; i < config->num_eos_ids; i++) add_end_token(model, config->eos_ids[i]);
+    const char *text = model->chat ? chat_template_token(model->chat, "eos_token") : NULL;
+    if (text) add_end_token(model, tokenizer_token_id(model->tok, text, strlen(text)));
+}
+
+static llm_status load_weights(model_files *files, const llm_mlx_options *options, llm_progress_function progress, void *user,
+                               loaded_model *model, llm_error *err)
+{
+    engine_options wanted = {.precision = options->precision == LLM_PRECISION_EXACT ? PRECISION_EXACT : PRECISION_FAST,
+                             .num_threads = options->num_threads,
+                             .cache_limit = options->gpu_cache_limit};
+    load_progress pass = {progress, user};
+    llm_status status = engine_open(options->engine, &wanted, &model->device, err);
+    if (status != LLM_OK) return status;
+    engine_set_cache_limit(model->device, options->gpu_cache_limit);
+    engine_weights weights = weights_for_engine(&files->weights);
+    return engine_model_load(model->device, &files->desc, &weights, pass_progress, &pass, &model->weights, err);
+}
+
+llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *options, llm_progress_function progress,
+                             void *user, loaded_model *model, llm_error *err)
+{
+    *model = (loaded_model){0};
+    model_files files = {0};
+    char *directory = NULL;
+    llm_status status = LLM_OK;
+    if (spec->adapter.kind != LLM_ADAPTER_NONE)
+        status = error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not apply adapters");
+    if (status == LLM_OK) status = model_resolve_directory(spec->base, &directory, err);
+    if (status == LLM_OK) status = model_files_open(directory, &files, err);
+    if (status == LLM_OK) status = text_side_open(directory, &model->tok, &model->chat, err);
+    if (status == LLM_OK) {
+        model->vocab_size = files.desc.vocab_size;
+        model->context_length = files.desc.context_length;
+        if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
+        model->sampling = files.config.sampling;
+        find_end_tokens(model, &files.config);
+        status = load_weights(&files, options, progress, user, model, err);
+    }
+    if (status != LLM_OK && status != LLM_CANCELLED && err) error_prefix(err, "cannot load \"%s\"", spec->id ? spec->id : spec->base);
+    model_files_close(&files);
+    mem_free(directory);
+    if (status != LLM_OK) loaded_model_close(model);
+    return status;
+}
+
+void loaded_model_close(loaded_model *model)
+{
+    engine_model_free(model->weights);
+    engine_close(model->device);
+    chat_template_free(model->chat);
+    tokenizer_free(model->tok);
+    *model = (loaded_model){0};
+}
+
+bool loaded_model_is_end(const loaded_model *model, int32_t token)
+{
+    for (int i = 0; i < model->num_eos_ids; i++)
+        if (model->eos_ids[i] == token) return true;
+    return false;
+}

@@ -1,0 +1,29 @@
+// A model in memory: its text side and its engine. Made from a spec, owned by the MLX backend.
+#ifndef BACKEND_LOADED_MODEL_H
+#define BACKEND_LOADED_MODEL_H
+#include "engine/engine.h"
+#include "nn/config.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+typedef struct loaded_model {
+    tokenizer *tok;
+    chat_template *chat;  // NULL: the model has none and continues plain text
+    engine *device;
+    engine_model *weights;
+    int vocab_size, context_length;
+    int32_t eos_ids[CONFIG_MAX_EOS_IDS];
+    int num_eos_ids;
+    sampling_defaults sampling;
+} loaded_model;
+
+// Progress may be NULL. On failure nothing is held.
+llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *options, llm_progress_function progress,
+                             void *user, loaded_model *model, llm_error *err);
+void loaded_model_close(loaded_model *model); // a zeroed struct is fine
+bool loaded_model_is_end(const loaded_model *model, int32_t token);
+
+// The text side alone: tokenizer, and template if there is one.
+llm_status text_side_open(const char *directory, tokenizer **tok, chat_template **chat, llm_error *err);
+
+#endif

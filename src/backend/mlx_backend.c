@@ -1,0 +1,201 @@
+// LLMLocalMLX: the backend for models in MLX's format, written against the public table like any other.
+#include "backend/answer.h"
+#include "backend/loaded_model.h"
+#include "backend/prompt.h"
+#include "backend/score.h"
+#include "backend/session.h"
+#include "base/mem.h"
+#include "client/options.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct mlx_backend {
+    llm_mlx_options options;
+    char *engine_name;  // behind options.engine
+    loaded_model model; // weights NULL: none is loaded
+    session chat;
+} mlx_backend;
+
+void llm_mlx_options_init(llm_mlx_options *options)
+{
+    *options = (llm_mlx_options){.size = sizeof *options, .gpu_cache_limit = (uint64_t)20 << 20};
+}
+
+static void mlx_unload(void *state)
+{
+    mlx_backend *b = state;
+    session_free(&b->chat);
+    loaded_model_close(&b->model);
+}
+
+static llm_status mlx_load(void *state, const llm_model_spec *spec, llm_progress_function progress, void *user, llm_error *err)
+{
+    mlx_backend *b = state;
+    llm_status status = loaded_model_open(spec, &b->options, progress, user, &b->model, err);
+    if (status == LLM_OK) status = session_create(&b->model, &b->chat, err);
+    if (status != LLM_OK) mlx_unload(b);
+    return status;
+}
+
+// A turn of the chat: the transcript grows only when the answer is whole.
+static llm_status generate_turn(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
+                                llm_error *err)
+{
+    llm_message *messages;
+    int count;
+    buf text = {0};
+    llm_status status = session_messages(&b->chat, request->system_prompt, request->text, &messages, &count, err);
+    if (status == LLM_OK) status = prompt_from_messages(&b->model, messages, count, request->config->template_json, tokens, err);
+    mem_free(messages);
+    if (status == LLM_OK) status = answer_run(&b->model, &b->chat, tokens, request->config, writer, &text, err);
+    if (status == LLM_OK) status = session_add_turn(&b->chat, request->text, text.data ? text.data : "", err);
+    buf_free(&text);
+    return status;
+}
+
+// An answer beside the chat, on a sequence of its own.
+static llm_status generate_apart(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
+                                 llm_error *err)
+{
+    session apart = {0};
+    buf text = {0};
+    llm_status status = LLM_OK;
+    if (request->kind == LLM_REQUEST_MESSAGES)
+        status = prompt_from_messages(&b->model, request->messages, request->num_messages, request->config->template_json, tokens, err);
+    else if (request->kind == LLM_REQUEST_TEXT)
+        status = tokenizer_encode(b->model.tok, request->text, strlen(request->text), TOKENIZER_ADD_SPECIAL, tokens, err);
+    else if (!token_list_append(tokens, request->tokens, (size_t)request->num_tokens)) status = error_no_memory(err, "a prompt");
+    if (status == LLM_OK) status = session_create(&b->model, &apart, err);
+    if (status == LLM_OK) status = answer_run(&b->model, &apart, tokens, request->config, writer, &text, err);
+    session_free(&apart);
+    buf_free(&text);
+    return status;
+}
+
+static llm_status mlx_generate(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err)
+{
+    mlx_backend *b = state;
+    token_list tokens = {0};
+    if (request->config->num_tools > 0) return error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not call tools");
+    llm_status status = request->kind == LLM_REQUEST_PROMPT ? generate_turn(b, request, &tokens, writer, err)
+                                                            : generate_apart(b, request, &tokens, writer, err);
+    token_list_free(&tokens);
+    return status;
+}
+
+static llm_status mlx_reset(void *state, llm_error *err)
+{
+    (void)err;
+    session_reset(&((mlx_backend *)state)->chat);
+    return LLM_OK;
+}
+
+static void mlx_cancel(void *state) { engine_interrupt(((mlx_backend *)state)->model.weights, true); }
+
+static llm_status mlx_memory(void *state, llm_memory *memory, llm_error *err)
+{
+    (void)err;
+    engine_memory figures;
+    engine_model_memory(((mlx_backend *)state)->model.weights, &figures);
+    memory->weights_bytes = figures.weights_bytes;
+    memory->kv_bytes = figures.kv_bytes;
+    memory->work_bytes = figures.work_bytes;
+    return LLM_OK;
+}
+
+static llm_status mlx_score(void *state, const int32_t *tokens, int num_tokens, int num_top, llm_score_function on_position,
+                            void *user, llm_error *err)
+{
+    return score_tokens(&((mlx_backend *)state)->model, tokens, num_tokens, num_top, on_position, user, err);
+}
+
+static void copy_info(engine *device, llm_engine_info *info)
+{
+    engine_info from;
+    engine_get_info(device, &from);
+    snprintf(info->name, sizeof info->name, "%s", from.name);
+    snprintf(info->device, sizeof info->device, "%s", from.device);
+    snprintf(info->isa, sizeof info->isa, "%s", from.isa);
+    snprintf(info->version, sizeof info->version, "%s", from.version);
+    info->available = true;
+    info->num_threads = from.num_threads;
+    info->memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static llm_status mlx_engine_info(void *state, llm_engine_info *info, llm_error *err)
+{
+    mlx_backend *b = state;
+    *info = (llm_engine_info){0};
+    if (!b->model.device) return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded");
+    copy_info(b->model.device, info);
+    return LLM_OK;
+}
+
+int llm_engines(llm_engine_info *engines, int capacity)
+{
+    const char *names[16];
+    int count = engine_names(names, 16);
+    for (int i = 0; i < count && i < capacity; i++) {
+        engine *device;
+        llm_error err = {0};
+        engines[i] = (llm_engine_info){0};
+        snprintf(engines[i].name, sizeof engines[i].name, "%s", names[i]);
+        if (engine_open(names[i], &(engine_options){0}, &device, &err) != LLM_OK) {
+            snprintf(engines[i].reason, sizeof engines[i].reason, "%.*s", (int)sizeof engines[i].reason - 1, err.message);
+            continue;
+        }
+        copy_info(device, &engines[i]);
+        engine_close(device);
+    }
+    return count;
+}
+
+static void mlx_destroy(void *state)
+{
+    mlx_backend *b = state;
+    mem_free(b->engine_name);
+    mem_free(b);
+}
+
+static const llm_backend_methods mlx_methods = {
+    .api_version = LLM_BACKEND_API,
+    .name = "mlx",
+    .load = mlx_load,
+    .unload = mlx_unload,
+    .generate = mlx_generate,
+    .destroy = mlx_destroy,
+    .reset = mlx_reset,
+    .cancel = mlx_cancel,
+    .memory = mlx_memory,
+    .score = mlx_score,
+    .engine_info = mlx_engine_info,
+};
+
+static llm_status check_options(const llm_mlx_options *options, llm_error *err)
+{
+    engine *probe;
+    if (options->num_threads < 0) return error_set(err, LLM_INVALID_ARGUMENT, "num_threads is %d, must be 0 or more", options->num_threads);
+    if (options->precision != LLM_PRECISION_FAST && options->precision != LLM_PRECISION_EXACT)
+        return error_set(err, LLM_INVALID_ARGUMENT, "precision is %d, must be fast or exact", (int)options->precision);
+    llm_status status = engine_open(options->engine, &(engine_options){.num_threads = 1}, &probe, err);
+    if (status == LLM_OK) engine_close(probe);
+    return status;
+}
+
+llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err)
+{
+    mlx_backend *b = mem_alloc_zero(1, sizeof *b);
+    if (!b) return error_no_memory(err, "a backend"), NULL;
+    llm_mlx_options_init(&b->options);
+    llm_status status = LLM_OK;
+    if (options) status = options_read(&b->options, sizeof b->options, options, "llm_mlx_options_init", err);
+    if (status == LLM_OK) status = check_options(&b->options, err);
+    if (status == LLM_OK && b->options.engine) {
+        b->options.engine = b->engine_name = mem_copy_string(b->options.engine);
+        if (!b->engine_name) status = error_no_memory(err, "a backend");
+    }
+    llm_backend *backend = status == LLM_OK ? llm_backend_create(&mlx_methods, b, err) : NULL;
+    if (!backend) mlx_destroy(b);
+    return backend;
+}

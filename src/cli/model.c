@@ -1,0 +1,98 @@
+// Loading a model for a subcommand.
+#include "cli/model.h"
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *set_precision(void *target, const char *value)
+{
+    bool exact = !strcmp(value, "exact");
+    if (!exact && strcmp(value, "fast")) return "is neither exact nor fast";
+    ((model_options *)target)->precision = exact ? LLM_PRECISION_EXACT : LLM_PRECISION_FAST;
+    return NULL;
+}
+
+const option model_option_table[5] = {
+    {0, "engine", "NAME", OPTION_TEXT, offsetof(model_options, engine),
+     "What to run on (llmlocal engines); the best one.", NULL},
+    {0, "threads", "N", OPTION_INT, offsetof(model_options, threads),
+     "Processor threads; as many as there are.", NULL},
+    {0, "precision", "exact|fast", OPTION_CALL, 0, "Arithmetic in float32, or with integers; fast.",
+     set_precision},
+    {0, "context", "N", OPTION_INT, offsetof(model_options, context),
+     "Context length in tokens; the model's.", NULL},
+    {'v', "verbose", NULL, OPTION_FLAG, offsetof(model_options, verbose), "Print the library's messages.",
+     NULL},
+};
+
+double now_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+// ---- Progress: one line on the terminal, overwritten ------------------------------------------------------
+
+static bool progress_runs, progress_shown;
+
+int show_progress(void *user, const char *what, double fraction)
+{
+    static double began_at, shown_at;
+    double now = now_seconds();
+    (void)user;
+    if (!progress_runs) began_at = now;
+    progress_runs = true;
+    // What is done at once needs no line.
+    if (isatty(STDERR_FILENO) && now - began_at > 0.3 && now - shown_at > 0.1) {
+        fprintf(stderr, "\r\033[K%s %d %%", what, (int)(fraction * 100));
+        shown_at = now;
+        progress_shown = true;
+    }
+    return interrupted();
+}
+
+void hide_progress(void)
+{
+    if (progress_shown) fprintf(stderr, "\r\033[K");
+    progress_runs = progress_shown = false;
+}
+
+static void print_message(void *user, int level, const char *message)
+{
+    static const char *const levels[] = {"debug", "info", "warning"};
+    (void)user;
+    fprintf(stderr, "llmlocal: %s: %s\n", levels[level < 0 || level > 2 ? 2 : level], message);
+}
+
+// ---- The model --------------------------------------------------------------------------------------------
+
+void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec)
+{
+    llm_model_spec_init(spec, model);
+    spec->context_length = options->context;
+    if (options->verbose) llm_set_log(print_message, NULL);
+}
+
+llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code)
+{
+    llm_error err;
+    llm_model_spec spec;
+    llm_mlx_options settings;
+    interrupt_install();
+    model_spec_init(options, model, &spec);
+    llm_mlx_options_init(&settings);
+    settings.engine = options->engine;
+    settings.num_threads = options->threads;
+    settings.precision = options->precision;
+    double start = now_seconds();
+    llm_backend *backend = llm_mlx_backend_create(&settings, &err);
+    llm_status status = backend ? llm_backend_load(backend, &spec, show_progress, NULL, &err) : err.code;
+    hide_progress();
+    if (load_seconds) *load_seconds = now_seconds() - start;
+    if (status == LLM_OK) return backend;
+    *code = fail(&err);
+    llm_backend_free(backend);
+    return NULL;
+}

@@ -1,0 +1,26 @@
+// Options about the model and what it runs on, and the backend they make.
+#ifndef CLI_MODEL_H
+#define CLI_MODEL_H
+#include "cli/cli.h"
+
+typedef struct model_options {
+    const char *engine;
+    int threads;
+    llm_precision precision;
+    int context;
+    bool verbose;
+} model_options;
+
+extern const option model_option_table[5];
+
+// Loads the model and shows how that goes, if anybody is watching. NULL after an error message; *code is then
+// the exit code. *load_seconds (may be NULL) is how long it took.
+llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code);
+void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec);
+
+int show_progress(void *user, const char *what,
+                  double fraction); // an llm_progress_function; stops when interrupted
+void hide_progress(void);
+double now_seconds(void);
+
+#endif

@@ -1,0 +1,382 @@
+// llm_backend: requests. One worker thread runs them in the order in which they were made; scoring takes its
+// turn in the same order on the caller's thread.
+#include "client/backend.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "client/request.h"
+#include "client/stream.h"
+#include <signal.h>
+#include <string.h>
+
+// ---- The queue. All of this section holds the lock --------------------------------------------------------
+
+static void append_job(llm_backend *backend, job *j)
+{
+    j->next = NULL;
+    if (backend->first)
+        backend->last->next = j;
+    else
+        backend->first = j;
+    backend->last = j;
+    pthread_cond_broadcast(&backend->changed);
+}
+
+static job *take_job(llm_backend *backend)
+{
+    job *j = backend->first;
+    backend->first = j->next;
+    return j;
+}
+
+static void set_owner(llm_backend *backend, backend_owner owner)
+{
+    backend->owner = owner;
+    pthread_cond_broadcast(&backend->changed);
+}
+
+static void free_job(job *j)
+{
+    if (j->stream) stream_release(j->stream);
+    arena_free(&j->memory);
+    mem_free(j);
+}
+
+static bool is_free(const llm_backend *backend)
+{
+    return backend->owner == OWNER_NOBODY && !backend->first;
+}
+
+// Cancels what runs, or what is about to. The lock is open while a slot may be called.
+static void cancel_current(llm_backend *backend)
+{
+    llm_stream *stream = backend->running;
+    if (backend->owner == OWNER_SCORE) atomic_store(&backend->stop_score, true);
+    if (backend->owner == OWNER_NOBODY && backend->first) stream = backend->first->stream;
+    if (!stream) return;
+    stream_retain(stream);
+    pthread_mutex_unlock(&backend->lock);
+    llm_stream_cancel(stream);
+    stream_release(stream);
+    pthread_mutex_lock(&backend->lock);
+}
+
+void answers_stop(llm_backend *backend)
+{
+    while (backend->first) {
+        job *j = take_job(backend);
+        if (j->stream) {
+            stream_end(j->stream, LLM_CANCELLED, NULL);
+            free_job(j);
+        } else {
+            j->dropped = true; // its thread owns it
+        }
+    }
+    pthread_cond_broadcast(&backend->changed);
+    while (backend->owner != OWNER_NOBODY) {
+        cancel_current(backend);
+        if (backend->owner != OWNER_NOBODY) pthread_cond_wait(&backend->changed, &backend->lock);
+    }
+}
+
+void llm_backend_cancel(llm_backend *backend)
+{
+    if (!backend) return;
+    pthread_mutex_lock(&backend->lock);
+    cancel_current(backend);
+    pthread_mutex_unlock(&backend->lock);
+}
+
+// ---- The session: its prompt and its beginning. Called by whoever owns the model, without the lock --------
+
+static bool same_prompt(const char *a, const char *b)
+{
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
+// `told_prompt` is the owner's, so it is read and written without the lock.
+static llm_status tell_prompt(llm_backend *backend, const char *text, llm_error *err)
+{
+    if (!backend->methods->set_system_prompt || same_prompt(text, backend->told_prompt)) return LLM_OK;
+    char *copy = text ? mem_copy_string(text) : NULL;
+    if (text && !copy) return error_no_memory(err, "the system prompt");
+    llm_status status = backend->methods->set_system_prompt(backend->state, text, err);
+    if (status == LLM_OK) {
+        char *old = backend->told_prompt;
+        backend->told_prompt = copy;
+        copy = old;
+    }
+    mem_free(copy);
+    return backend_slot_status(backend, "set_system_prompt", status, err);
+}
+
+static llm_status begin_session(llm_backend *backend, llm_error *err)
+{
+    if (!backend->methods->reset) return LLM_OK;
+    return backend_slot_status(backend, "reset", backend->methods->reset(backend->state, err), err);
+}
+
+llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err)
+{
+    if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
+    if (text && !utf8_valid(text, strlen(text)))
+        return error_set(err, LLM_INVALID_ARGUMENT, "the system prompt is not valid UTF-8");
+    char *copy = text ? mem_copy_string(text) : NULL;
+    if (text && !copy) return error_no_memory(err, "the system prompt");
+    llm_status status = LLM_OK;
+    llm_error unused;
+    if (!err) err = &unused;
+    *err = (llm_error){0};
+    pthread_mutex_lock(&backend->lock);
+    if (backend->phase == PHASE_LOADED && is_free(backend)) {
+        set_owner(backend, OWNER_BRIEF);
+        pthread_mutex_unlock(&backend->lock);
+        status = tell_prompt(backend, text, err);
+        pthread_mutex_lock(&backend->lock);
+        set_owner(backend, OWNER_NOBODY);
+    }
+    if (status == LLM_OK) {
+        char *old = backend->system_prompt;
+        backend->system_prompt = copy;
+        copy = old;
+    }
+    pthread_mutex_unlock(&backend->lock);
+    mem_free(copy);
+    return status;
+}
+
+char *llm_backend_system_prompt_copy(llm_backend *backend)
+{
+    if (!backend) return NULL;
+    pthread_mutex_lock(&backend->lock);
+    char *copy = backend->system_prompt ? mem_copy_string(backend->system_prompt) : NULL;
+    pthread_mutex_unlock(&backend->lock);
+    return copy;
+}
+
+llm_status llm_backend_reset(llm_backend *backend, llm_error *err)
+{
+    if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
+    llm_status status = LLM_OK;
+    llm_error unused;
+    if (!err) err = &unused;
+    *err = (llm_error){0};
+    pthread_mutex_lock(&backend->lock);
+    if (backend->phase == PHASE_LOADED && is_free(backend)) {
+        set_owner(backend, OWNER_BRIEF);
+        pthread_mutex_unlock(&backend->lock);
+        status = begin_session(backend, err);
+        pthread_mutex_lock(&backend->lock);
+        set_owner(backend, OWNER_NOBODY);
+    } else if (backend->phase == PHASE_LOADED) {
+        backend->fresh = true;
+    }
+    pthread_mutex_unlock(&backend->lock);
+    return status;
+}
+
+// ---- The worker -------------------------------------------------------------------------------------------
+
+static void call_cancel_slot(void *user)
+{
+    llm_backend *backend = user;
+    if (backend->methods->cancel) backend->methods->cancel(backend->state);
+}
+
+static llm_status answer(llm_backend *backend, job *j, llm_error *err)
+{
+    llm_status status = LLM_OK;
+    // A reset counts even when the request that came after it was cancelled.
+    if (j->fresh) status = begin_session(backend, err);
+    if (!stream_start(j->stream, call_cancel_slot, backend)) return LLM_CANCELLED;
+    if (status == LLM_OK && j->request.kind == LLM_REQUEST_PROMPT)
+        status = tell_prompt(backend, j->request.system_prompt, err);
+    if (status == LLM_OK)
+        status = backend->methods->generate(backend->state, &j->request, stream_writer(j->stream), err);
+    stream_detach(j->stream);
+    return status;
+}
+
+static bool can_run(const llm_backend *backend)
+{
+    return backend->first && backend->first->stream && backend->owner == OWNER_NOBODY;
+}
+
+static void *worker_main(void *user)
+{
+    llm_backend *backend = user;
+    pthread_mutex_lock(&backend->lock);
+    for (;;) {
+        while (!backend->closing && !can_run(backend)) pthread_cond_wait(&backend->changed, &backend->lock);
+        if (backend->closing) break;
+        job *j = take_job(backend);
+        llm_error err = {0};
+        backend->running = j->stream;
+        set_owner(backend, OWNER_ANSWER);
+        pthread_mutex_unlock(&backend->lock);
+        llm_status status = answer(backend, j, &err);
+        pthread_mutex_lock(&backend->lock);
+        // Both at once for everyone else: who sees the end can ask anew, who sees us idle saw the end.
+        stream_end(j->stream, status, &err);
+        backend->running = NULL;
+        set_owner(backend, OWNER_NOBODY);
+        free_job(j);
+    }
+    pthread_mutex_unlock(&backend->lock);
+    return NULL;
+}
+
+// Signals are for the application's threads. Holds the lock.
+static llm_status start_worker(llm_backend *backend, llm_error *err)
+{
+    sigset_t all, before;
+    if (backend->has_worker) return LLM_OK;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    backend->has_worker = !pthread_create(&backend->worker, NULL, worker_main, backend);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return backend->has_worker ? LLM_OK : error_no_memory(err, "a backend's thread");
+}
+
+void answers_join(llm_backend *backend)
+{
+    if (backend->has_worker) pthread_join(backend->worker, NULL);
+}
+
+// ---- Requests ---------------------------------------------------------------------------------------------
+
+// Holds the lock.
+static llm_status enqueue(llm_backend *backend, job *j, llm_error *err)
+{
+    bool busy = backend->first || backend->owner == OWNER_ANSWER || backend->owner == OWNER_SCORE;
+    if (backend->closing || backend->phase != PHASE_LOADED)
+        return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded%s",
+                         backend->phase == PHASE_LOADING ? ": a load is in progress" : "");
+    if (busy && j->request.config->no_wait) return error_set(err, LLM_BUSY, "another answer is running");
+    const char *prompt = backend->system_prompt;
+    if (prompt && j->request.kind == LLM_REQUEST_PROMPT &&
+        !(j->request.system_prompt = arena_copy(&j->memory, prompt, strlen(prompt))))
+        return error_no_memory(err, "the system prompt");
+    llm_status status = start_worker(backend, err);
+    if (status != LLM_OK) return status;
+    j->fresh = backend->fresh;
+    backend->fresh = false;
+    append_job(backend, j);
+    return LLM_OK;
+}
+
+static llm_stream *submit(llm_backend *backend, const llm_request *request, llm_error *err)
+{
+    if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL"), NULL;
+    job *j = mem_alloc_zero(1, sizeof *j);
+    if (!j) return error_no_memory(err, "the request"), NULL;
+    arena_init(&j->memory);
+    llm_status status = request_copy(&j->memory, request, &j->request, err);
+    llm_stream *stream = status == LLM_OK ? stream_create(STREAM_QUEUE_BYTES, err) : NULL;
+    if (!stream) return free_job(j), NULL;
+    j->stream = stream;
+    pthread_mutex_lock(&backend->lock);
+    status = enqueue(backend, j, err); // from here on the job may be gone at any time
+    pthread_mutex_unlock(&backend->lock);
+    if (status == LLM_OK) return stream;
+    free_job(j);
+    stream_release(stream);
+    return NULL;
+}
+
+llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt,
+                                 const llm_generation_config *config, llm_error *err)
+{
+    return submit(backend, &(llm_request){.kind = LLM_REQUEST_PROMPT, .text = prompt, .config = config}, err);
+}
+
+llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
+                                          const llm_generation_config *config, llm_error *err)
+{
+    llm_request request = {
+        .kind = LLM_REQUEST_MESSAGES, .messages = messages, .num_messages = num_messages, .config = config};
+    return submit(backend, &request, err);
+}
+
+llm_stream *llm_backend_complete(llm_backend *backend, const char *text, const llm_generation_config *config,
+                                 llm_error *err)
+{
+    return submit(backend, &(llm_request){.kind = LLM_REQUEST_TEXT, .text = text, .config = config}, err);
+}
+
+llm_stream *llm_backend_complete_tokens(llm_backend *backend, const int32_t *tokens, int num_tokens,
+                                        const llm_generation_config *config, llm_error *err)
+{
+    llm_request request = {
+        .kind = LLM_REQUEST_TOKENS, .tokens = tokens, .num_tokens = num_tokens, .config = config};
+    return submit(backend, &request, err);
+}
+
+// ---- Scoring ----------------------------------------------------------------------------------------------
+
+typedef struct score_watch {
+    llm_backend *backend;
+    llm_score_function on_position;
+    void *user;
+} score_watch;
+
+static int on_score(void *user, int position, int32_t token, double next_logprob,
+                    const llm_token_logprob *top, int num_top)
+{
+    score_watch *watch = user;
+    return atomic_load(&watch->backend->stop_score) ||
+           watch->on_position(watch->user, position, token, next_logprob, top, num_top);
+}
+
+// Waits until everything before it in the queue is done. Holds the lock.
+static llm_status take_turn(llm_backend *backend, llm_error *err)
+{
+    job turn = {0};
+    if (backend->closing || backend->phase != PHASE_LOADED)
+        return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded");
+    append_job(backend, &turn);
+    while (!turn.dropped && !(backend->first == &turn && backend->owner == OWNER_NOBODY))
+        pthread_cond_wait(&backend->changed, &backend->lock);
+    if (turn.dropped)
+        return error_set(err, LLM_CANCELLED, "scoring was cancelled: the model is being unloaded");
+    take_job(backend);
+    atomic_store(&backend->stop_score, false);
+    set_owner(backend, OWNER_SCORE);
+    return LLM_OK;
+}
+
+static llm_status check_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
+                              llm_score_function on_position, llm_error *err)
+{
+    if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
+    if (!tokens || num_tokens < 1 || num_top < 0 || !on_position)
+        return error_set(err, LLM_INVALID_ARGUMENT,
+                         "scoring takes at least one token, 0 or more likeliest ones and a function");
+    if (!backend->methods->score)
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "the backend \"%s\" cannot score tokens",
+                         backend->methods->name);
+    return LLM_OK;
+}
+
+llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
+                             llm_score_function on_position, void *user, llm_error *err)
+{
+    llm_status status = check_score(backend, tokens, num_tokens, num_top, on_position, err);
+    if (status != LLM_OK) return status;
+    score_watch watch = {backend, on_position, user};
+    llm_error unused;
+    if (!err) err = &unused;
+    *err = (llm_error){0};
+    pthread_mutex_lock(&backend->lock);
+    backend->callers++;
+    status = take_turn(backend, err);
+    if (status == LLM_OK) {
+        pthread_mutex_unlock(&backend->lock);
+        status = backend->methods->score(backend->state, tokens, num_tokens, num_top, on_score, &watch, err);
+        backend_slot_status(backend, "score", status, err);
+        pthread_mutex_lock(&backend->lock);
+        set_owner(backend, OWNER_NOBODY);
+    }
+    if (!--backend->callers) pthread_cond_broadcast(&backend->changed);
+    pthread_mutex_unlock(&backend->lock);
+    return status;
+}

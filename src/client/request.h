@@ -1,0 +1,11 @@
+// A request that outlives the call that made it.
+#ifndef CLIENT_REQUEST_H
+#define CLIENT_REQUEST_H
+#include "base/arena.h"
+#include "base/error.h"
+
+// Checks `request` and copies it, with everything it points to, into `memory`. The config may be NULL in the
+// original and never is in the copy. The system prompt is left to whoever holds it.
+llm_status request_copy(arena *memory, const llm_request *request, llm_request *copy, llm_error *err);
+
+#endif

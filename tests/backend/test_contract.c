@@ -1,0 +1,465 @@
+// What every backend keeps, as one suite that runs over a table of them. What only some can do is a column.
+#include "testing.h"
+#include "base/mem.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct subject {
+    const char *name;
+    llm_backend *(*create)(llm_error *err);
+    const char *base;   // loads
+    bool has_weights;   // says how much memory the model takes, and refuses what is no model
+    bool ends_never;    // config.ignore_end makes answers of any length
+    int context_length; // 0: none
+} subject;
+
+static llm_backend *create_mlx(llm_error *err)
+{
+    llm_mlx_options options;
+    llm_mlx_options_init(&options);
+    options.num_threads = 2;
+    options.precision = LLM_PRECISION_EXACT;
+    return llm_mlx_backend_create(&options, err);
+}
+
+static const subject subjects[] = {
+    {.name = "mock", .create = llm_mock_backend_create, .base = "anything"},
+    {.name = "mlx",
+     .create = create_mlx,
+     .base = GOLDEN_DIR "/models/chat",
+     .has_weights = true,
+     .ends_never = true,
+     .context_length = 256},
+};
+
+static llm_error err;
+static llm_chunk chunk;
+static const subject *under_test;
+static llm_backend *backend;
+static llm_model_spec spec;
+static llm_generation_config config; // greedy, and for the models that know no end, eight tokens
+
+static int set_up(void **state)
+{
+    under_test = *state;
+    llm_model_spec_init(&spec, under_test->base);
+    llm_generation_config_init(&config);
+    config.temperature = 0;
+    config.ignore_end = under_test->ends_never;
+    config.max_tokens = under_test->ends_never ? 8 : 1 << 20;
+    backend = under_test->create(&err);
+    if (!backend) return print_error("%s: %s\n", under_test->name, err.message), -1;
+    if (llm_backend_load(backend, &spec, NULL, NULL, &err) != LLM_OK)
+        return print_error("%s: %s\n", under_test->name, err.message), -1;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    llm_backend_free(backend);
+    return 0;
+}
+
+// ---- Answers as values ------------------------------------------------------------------------------------
+
+typedef struct result {
+    char text[8000];
+    llm_status status;
+    llm_finish_reason reason;
+    llm_stats stats;
+    int num_tokens;
+    int32_t tokens[300];
+} result;
+
+static result read_all(llm_stream *stream)
+{
+    result r = {0};
+    size_t length = 0;
+    bool info = false;
+    if (!stream) fail_msg("no stream: %s", err.message);
+    while ((r.status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {
+        assert_false(info);
+        if (chunk.kind == LLM_CHUNK_TEXT && length + chunk.length < sizeof r.text) {
+            memcpy(r.text + length, chunk.text, chunk.length);
+            length += chunk.length;
+        }
+        if (chunk.kind != LLM_CHUNK_INFO) continue;
+        info = true;
+        r.reason = chunk.finish_reason;
+        r.stats = chunk.stats;
+        r.num_tokens = chunk.num_tokens;
+        if (chunk.num_tokens <= 300)
+            memcpy(r.tokens, chunk.tokens, (size_t)chunk.num_tokens * sizeof *r.tokens);
+    }
+    assert_int_equal(info, r.status == LLM_END || r.status == LLM_CANCELLED);
+    llm_stream_free(stream);
+    return r;
+}
+
+static result ask(const char *prompt)
+{
+    result r = read_all(llm_backend_generate(backend, prompt, &config, &err));
+    if (r.status != LLM_END) fail_msg("%s: %s", prompt, err.message);
+    return r;
+}
+
+static result complete(const char *text)
+{
+    result r = read_all(llm_backend_complete(backend, text, &config, &err));
+    if (r.status != LLM_END) fail_msg("%s: %s", text, err.message);
+    return r;
+}
+
+// An answer that has begun and would go on for long: it waits for its reader, or has no end.
+static llm_stream *begin_long(void)
+{
+    static char words[3 << 20];
+    llm_generation_config longer = config;
+    longer.max_tokens = 1 << 20;
+    memset(words, 'w', sizeof words - 1);
+    for (size_t i = 4; i < sizeof words - 1; i += 5) words[i] = ' ';
+    llm_stream *stream =
+        llm_backend_generate(backend, under_test->ends_never ? "Go on." : words, &longer, &err);
+    if (!stream) fail_msg("%s", err.message);
+    assert_ok(llm_stream_next(stream, LLM_FOREVER, &chunk, &err));
+    return stream;
+}
+
+// The context of a small model may be full before we cancel: then try again, but not for ever.
+#define try_until_cancelled(attempt)                                                                         \
+    do {                                                                                                     \
+        int tries_ = under_test->ends_never ? 100 : 1;                                                       \
+        while ((attempt) != LLM_CANCELLED)                                                                   \
+            if (!--tries_) fail_msg("the answer was never cancelled");                                       \
+    } while (0)
+
+// ---- The rules --------------------------------------------------------------------------------------------
+
+static void test_an_answer_has_text_and_true_numbers(void **state)
+{
+    (void)state;
+    result r = ask("Say a word.");
+    assert_true(strlen(r.text) > 0);
+    assert_true(r.num_tokens > 0);
+    assert_int_equal(r.num_tokens, r.stats.generated_tokens);
+    assert_true(r.stats.generated_tokens <= config.max_tokens);
+    assert_true(r.stats.prompt_tokens > 0);
+    assert_true(r.stats.cached_prompt_tokens <= r.stats.prompt_tokens);
+    assert_true(r.stats.first_token_seconds > 0);
+    assert_true(r.stats.load_seconds == 0);
+    assert_int_equal(r.reason, under_test->ends_never ? LLM_FINISH_LENGTH : LLM_FINISH_STOP);
+}
+
+static void test_max_tokens_cuts(void **state)
+{
+    (void)state;
+    config.max_tokens = 2;
+    result r = ask("Say three words, please.");
+    assert_int_equal(r.stats.generated_tokens, 2);
+    assert_int_equal(r.reason, LLM_FINISH_LENGTH);
+}
+
+static void test_greedy_answers_repeat(void **state)
+{
+    (void)state;
+    result a = complete("Once upon a time"), b = complete("Once upon a time");
+    assert_string_equal(a.text, b.text);
+    assert_int_equal(a.num_tokens, b.num_tokens);
+    assert_memory_equal(a.tokens, b.tokens, (size_t)a.num_tokens * sizeof *a.tokens);
+}
+
+static void test_the_session_goes_on(void **state)
+{
+    (void)state;
+    result first = ask("My name is Ada."), second = ask("What is my name?");
+    assert_true(second.stats.prompt_tokens > first.stats.prompt_tokens);
+    assert_ok(llm_backend_reset(backend, &err));
+    result again = ask("My name is Ada.");
+    assert_int_equal(again.stats.prompt_tokens, first.stats.prompt_tokens);
+    assert_string_equal(again.text, first.text);
+}
+
+static void test_other_requests_leave_the_session_alone(void **state)
+{
+    (void)state;
+    llm_message messages[] = {{.role = "user", .content = "One."},
+                              {.role = "assistant", .content = "Two."},
+                              {.role = "user", .content = "Three."}};
+    int32_t tokens[] = {5, 6, 7};
+    ask("My name is Ada.");
+    result plain = ask("And now?");
+    assert_ok(llm_backend_reset(backend, &err));
+    ask("My name is Ada.");
+    result whole = read_all(llm_backend_generate_messages(backend, messages, 3, &config, &err));
+    assert_int_equal(whole.status, LLM_END);
+    complete("Some text.");
+    result from_tokens = read_all(llm_backend_complete_tokens(backend, tokens, 3, &config, &err));
+    assert_int_equal(from_tokens.status, LLM_END);
+    assert_int_equal(from_tokens.stats.prompt_tokens, 3);
+    result after = ask("And now?");
+    assert_int_equal(after.stats.prompt_tokens, plain.stats.prompt_tokens);
+    assert_string_equal(after.text, plain.text);
+}
+
+static void test_the_system_prompt_is_seen(void **state)
+{
+    (void)state;
+    result without = ask("Hello.");
+    assert_ok(llm_backend_reset(backend, &err));
+    assert_ok(llm_backend_set_system_prompt(backend, "You speak like a sailor from long ago, always.", &err));
+    result with = ask("Hello.");
+    assert_true(with.stats.prompt_tokens > without.stats.prompt_tokens);
+    assert_ok(llm_backend_set_system_prompt(backend, NULL, &err));
+    assert_ok(llm_backend_reset(backend, &err));
+    result again = ask("Hello.");
+    assert_int_equal(again.stats.prompt_tokens, without.stats.prompt_tokens);
+    assert_string_equal(again.text, without.text);
+}
+
+static void test_stop_strings_end_an_answer_and_are_not_part_of_it(void **state)
+{
+    (void)state;
+    char stop[3] = "";
+    result whole = complete("Tell me of ships and harbours");
+    size_t length = strlen(whole.text), at = length / 2;
+    while (at < length && ((whole.text[at] & 0x80) || (whole.text[at + 1] & 0x80))) at++; // plain ASCII only
+    if (at + 2 > length) skip(); // the tiny model speaks no ASCII today
+    memcpy(stop, whole.text + at, 2);
+    const char *stops[] = {"\x01never", stop};
+    config.stop = stops;
+    config.num_stop = 2;
+    result cut = complete("Tell me of ships and harbours");
+    const char *expected_end = strstr(whole.text, stop);
+    assert_int_equal(strlen(cut.text), expected_end - whole.text);
+    assert_memory_equal(cut.text, whole.text, strlen(cut.text));
+    assert_int_equal(cut.reason, LLM_FINISH_STOP);
+}
+
+static llm_status cancel_one(void)
+{
+    llm_stream *stream = begin_long();
+    llm_stream_cancel(stream);
+    result r = read_all(stream);
+    if (r.status == LLM_CANCELLED) assert_int_equal(r.reason, LLM_FINISH_CANCELLED);
+    if (r.status != LLM_CANCELLED) llm_backend_reset(backend, &err); // it joined the transcript
+    return r.status;
+}
+
+static void test_a_cancelled_turn_is_rolled_back(void **state)
+{
+    (void)state;
+    result plain = ask("Hello.");
+    assert_ok(llm_backend_reset(backend, &err));
+    try_until_cancelled(cancel_one());
+    result after = ask("Hello.");
+    assert_int_equal(after.stats.prompt_tokens, plain.stats.prompt_tokens);
+    assert_string_equal(after.text, plain.text);
+}
+
+static llm_status cancel_backend(void)
+{
+    llm_stream *stream = begin_long();
+    llm_backend_cancel(backend);
+    llm_status status = read_all(stream).status;
+    if (status != LLM_CANCELLED) llm_backend_reset(backend, &err);
+    return status;
+}
+
+static void test_the_backend_cancels_what_runs(void **state)
+{
+    (void)state;
+    try_until_cancelled(cancel_backend());
+    ask("Hello.");
+}
+
+static llm_status unload_and_load(void)
+{
+    llm_stream *stream = begin_long();
+    llm_backend_unload(backend);
+    assert_false(llm_backend_is_loaded(backend));
+    llm_status status = read_all(stream).status;
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    return status;
+}
+
+static void test_unload_ends_answers_and_a_new_load_begins_afresh(void **state)
+{
+    (void)state;
+    result first = ask("Hello.");
+    try_until_cancelled(unload_and_load());
+    result again = ask("Hello.");
+    assert_int_equal(again.stats.prompt_tokens, first.stats.prompt_tokens);
+    assert_string_equal(again.text, first.text);
+}
+
+static llm_status free_and_create(void)
+{
+    llm_stream *stream = begin_long();
+    llm_backend_free(backend);
+    llm_status status = read_all(stream).status;
+    backend = under_test->create(&err);
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    return status;
+}
+
+static void test_streams_outlive_their_backend(void **state)
+{
+    (void)state;
+    try_until_cancelled(free_and_create());
+}
+
+static void test_loading(void **state)
+{
+    (void)state;
+    llm_model_spec other = spec;
+    other.display_name = "the same by another name";
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err)); // nothing
+    assert_ok(llm_backend_load(backend, &other, NULL, NULL, &err));
+    llm_model_spec *current = llm_backend_current_model_copy(backend);
+    assert_true(llm_model_spec_equal(current, &other));
+    llm_free(current);
+    llm_backend_unload(backend);
+    assert_null(llm_backend_generate(backend, "Hello.", &config, &err));
+    assert_int_equal(err.code, LLM_MODEL_NOT_LOADED);
+}
+
+static int stop_now(void *user, const char *what, double fraction)
+{
+    assert_non_null(what);
+    assert_true(fraction >= 0 && fraction <= 1);
+    return ++*(int *)user;
+}
+
+static void test_a_load_can_be_stopped(void **state)
+{
+    (void)state;
+    int calls = 0;
+    llm_backend_unload(backend);
+    assert_error(llm_backend_load(backend, &spec, stop_now, &calls, &err), LLM_CANCELLED, "");
+    assert_true(calls > 0);
+    assert_false(llm_backend_is_loaded(backend));
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+}
+
+static void test_what_is_no_model_is_refused(void **state)
+{
+    (void)state;
+    llm_model_spec missing;
+    llm_model_spec_init(&missing, "/nowhere/at/all");
+    if (!under_test->has_weights) return;
+    assert_error(llm_backend_load(backend, &missing, NULL, NULL, &err), LLM_LOAD_FAILED, "/nowhere/at/all");
+    assert_false(llm_backend_is_loaded(backend));
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    llm_memory memory;
+    assert_ok(llm_backend_memory(backend, &memory, &err));
+    assert_true(memory.resident_bytes > 0 && memory.peak_resident_bytes >= memory.resident_bytes);
+    assert_int_equal(memory.weights_bytes > 0, under_test->has_weights);
+}
+
+static void test_the_context_has_an_end(void **state)
+{
+    (void)state;
+    static char words[6000];
+    if (!under_test->context_length) return;
+    for (size_t i = 0; i + 1 < sizeof words; i++) words[i] = i % 3 == 2 ? ' ' : 'x';
+    result r = read_all(llm_backend_complete(backend, words, &config, &err));
+    assert_int_equal(r.status, LLM_CONTEXT_EXCEEDED);
+    assert_int_equal(err.available, under_test->context_length);
+    assert_true(err.required > err.available);
+    int32_t wrong = 1 << 20;
+    r = read_all(llm_backend_complete_tokens(backend, &wrong, 1, &config, &err));
+    assert_int_equal(r.status, LLM_INVALID_ARGUMENT);
+    ask("Hello."); // as if nothing had been
+}
+
+static int count_chunks(void *user, const llm_chunk *c)
+{
+    return (void)c, ++*(int *)user, 0;
+}
+
+static void test_pushing_instead_of_pulling(void **state)
+{
+    (void)state;
+    int count = 0;
+    llm_stream *stream = llm_backend_generate(backend, "Hello.", &config, &err);
+    assert_ok(llm_stream_consume(stream, count_chunks, &count, &err));
+    assert_true(count >= 2);
+    llm_stream_free(stream);
+}
+
+// Everything an application does once, with `n` allocations granted; true when nothing failed.
+static bool run_with_allocations(long n)
+{
+    bool complete = false;
+    llm_stream *stream = NULL;
+    llm_status status = LLM_OUT_OF_MEMORY;
+    err = (llm_error){0};
+    mem_fail_after(n);
+    llm_backend *fresh = under_test->create(&err);
+    if (fresh) status = llm_backend_load(fresh, &spec, NULL, NULL, &err);
+    if (fresh && status == LLM_OK) status = llm_backend_set_system_prompt(fresh, "Be short.", &err);
+    if (fresh && status == LLM_OK) stream = llm_backend_generate(fresh, "Hello.", &config, &err);
+    while (stream && (status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {}
+    complete = status == LLM_END;
+    mem_fail_after(-1);
+    if (!complete && (err.code != LLM_OUT_OF_MEMORY || !err.message[0]))
+        fail_msg("after %ld allocations: %s: %s", n, llm_status_name(err.code), err.message);
+    llm_stream_free(stream);
+    llm_backend_free(fresh);
+    return complete;
+}
+
+static void test_every_allocation_may_fail(void **state)
+{
+    (void)state;
+    long n = 0;
+    while (!run_with_allocations(n)) n++;
+    assert_true(n > 8);
+}
+
+#define rule(test)                                                                                           \
+    {                                                                                                        \
+#test, test, set_up, tear_down, NULL                                                                 \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest rules[] = {
+        rule(test_an_answer_has_text_and_true_numbers),
+        rule(test_max_tokens_cuts),
+        rule(test_greedy_answers_repeat),
+        rule(test_the_session_goes_on),
+        rule(test_other_requests_leave_the_session_alone),
+        rule(test_the_system_prompt_is_seen),
+        rule(test_stop_strings_end_an_answer_and_are_not_part_of_it),
+        rule(test_a_cancelled_turn_is_rolled_back),
+        rule(test_the_backend_cancels_what_runs),
+        rule(test_unload_ends_answers_and_a_new_load_begins_afresh),
+        rule(test_streams_outlive_their_backend),
+        rule(test_loading),
+        rule(test_a_load_can_be_stopped),
+        rule(test_what_is_no_model_is_refused),
+        rule(test_memory),
+        rule(test_the_context_has_an_end),
+        rule(test_pushing_instead_of_pulling),
+        rule(test_every_allocation_may_fail),
+    };
+    int failures = 0;
+    for (size_t s = 0; s < sizeof subjects / sizeof *subjects; s++) {
+        struct CMUnitTest tests[sizeof rules / sizeof *rules];
+        char names[sizeof rules / sizeof *rules][120];
+        for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+            tests[i] = rules[i];
+            snprintf(names[i], sizeof names[i], "%s: %s", subjects[s].name, rules[i].name);
+            tests[i].name = names[i];
+            tests[i].initial_state = (void *)(uintptr_t)&subjects[s];
+        }
+        failures += cmocka_run_group_tests_name(subjects[s].name, tests, NULL, NULL);
+    }
+    return failures;
+}

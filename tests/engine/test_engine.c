@@ -1,0 +1,313 @@
+// The CPU engine over every golden model: logits, batches, sequences, saving, interrupts.
+#include "testing.h"
+#include "base/mem.h"
+#include "engine/engine.h"
+#include "nn/golden_models.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static llm_error err;
+
+typedef struct opened {
+    golden golden;
+    engine *device;
+    engine_model *model;
+    int32_t ids[MAX_TOKENS]; // prompt, then the greedy answer
+    int prompt, total, vocab;
+} opened;
+
+static void open_case(const char *name, engine_precision precision, int threads, opened *o)
+{
+    open_golden(name, &o->golden);
+    engine_weights weights = weights_for_engine(&o->golden.files.weights);
+    weights.release = NULL; // the reference may read them again
+    assert_ok(engine_open("cpu", &(engine_options){.precision = precision, .num_threads = threads}, &o->device, &err));
+    if (engine_model_load(o->device, &o->golden.files.desc, &weights, NULL, NULL, &o->model, &err) != LLM_OK)
+        fail_msg("%s: %s", name, err.message);
+    o->vocab = o->golden.files.desc.vocab_size;
+    o->prompt = read_ids(yyjson_obj_get(o->golden.root, "ids"), o->ids, 0);
+    o->total = read_ids(yyjson_obj_get(o->golden.root, "greedy"), o->ids, o->prompt);
+}
+
+static void close_case(opened *o)
+{
+    engine_model_free(o->model);
+    engine_close(o->device);
+    close_golden(&o->golden);
+}
+
+static engine_seq *new_seq(const opened *o)
+{
+    engine_seq *seq;
+    assert_ok(engine_seq_create(o->model, &seq, &err));
+    return seq;
+}
+
+// Forwards tokens [begin, end) and returns their logits [end - begin][vocab] (owned).
+static float *forward(const opened *o, engine_seq *seq, int begin, int end)
+{
+    float *logits = mem_alloc_zero((size_t)(end - begin) * (size_t)o->vocab, sizeof *logits);
+    engine_batch_item item = {seq, o->ids + begin, end - begin, end - begin};
+    assert_ok(engine_forward(o->model, &item, 1, logits, &err));
+    assert_int_equal(engine_seq_length(seq), end);
+    return logits;
+}
+
+static double largest_difference(const float *a, const float *b, int count)
+{
+    double worst = 0;
+    for (int i = 0; i < count; i++) worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+    return worst;
+}
+
+typedef void (*case_check)(const char *name, double *worst);
+
+static void for_all_cases(case_check check, const char *what)
+{
+    char *names[MAX_CASES];
+    int count = list_cases(names);
+    double worst = 0;
+    assert_true(count >= 50);
+    for (int i = 0; i < count; i++) {
+        check(names[i], &worst);
+        mem_free(names[i]);
+    }
+    print_message("%d models, %s: %.1e\n", count, what, worst);
+}
+
+static void check_exact(const char *name, double *worst)
+{
+    opened o;
+    open_case(name, PRECISION_EXACT, 2, &o);
+    engine_seq *seq = new_seq(&o);
+    float *logits = forward(&o, seq, 0, o.total);
+    double error = compare_logits(&o.golden, logits);
+    if (!(error <= 1e-3)) fail_msg("%s: the logits differ by %.2e", name, error);
+    for (int i = o.prompt; i < o.total; i++)
+        if (largest_logit(logits + (size_t)(i - 1) * (size_t)o.vocab, o.vocab) != o.ids[i]) fail_msg("%s: token %d differs", name, i);
+    *worst = fmax(*worst, error);
+    mem_free(logits);
+    engine_seq_free(seq);
+    close_case(&o);
+}
+
+static void test_exact_precision_agrees_with_mlx(void **state)
+{
+    (void)state;
+    for_all_cases(check_exact, "exact precision, largest relative difference from MLX");
+}
+
+// Integer activations and a 16-bit KV cache: within 2 % of the largest logit even on models of random weights.
+static void check_fast(const char *name, double *worst)
+{
+    opened o;
+    open_case(name, PRECISION_FAST, 2, &o);
+    engine_seq *seq = new_seq(&o);
+    float *logits = forward(&o, seq, 0, o.total);
+    double error = compare_logits(&o.golden, logits);
+    if (!(error <= 2e-2)) fail_msg("%s: the logits differ by %.2e", name, error);
+    *worst = fmax(*worst, error);
+    mem_free(logits);
+    engine_seq_free(seq);
+    close_case(&o);
+}
+
+static void test_fast_precision_is_close_to_mlx(void **state)
+{
+    (void)state;
+    for_all_cases(check_fast, "fast precision, largest relative difference from MLX");
+}
+
+// Token by token, with other sequences in the same batch, on one thread or two: the same bits.
+static void check_batches(const char *name, double *worst)
+{
+    (void)worst;
+    opened o, single;
+    open_case(name, PRECISION_FAST, 2, &o);
+    open_case(name, PRECISION_FAST, 1, &single);
+    engine_seq *whole = new_seq(&single), *steps = new_seq(&o), *other = new_seq(&o);
+    float *expected = forward(&single, whole, 0, o.total);
+    float *logits = mem_alloc_zero(2 * (size_t)o.vocab, sizeof *logits);
+    int half = o.total / 2;
+    mem_free(forward(&o, steps, 0, half));
+    for (int i = half; i < o.total; i++) {
+        engine_batch_item items[2] = {{other, o.ids + i - half, 1, 1}, {steps, o.ids + i, 1, 1}};
+        assert_ok(engine_forward(o.model, items, 2, logits, &err));
+        if (memcmp(logits + o.vocab, expected + (size_t)i * (size_t)o.vocab, (size_t)o.vocab * sizeof *logits) != 0)
+            fail_msg("%s: token %d of a batch differs by %.1e", name, i,
+                     largest_difference(logits + o.vocab, expected + (size_t)i * (size_t)o.vocab, o.vocab));
+        if (memcmp(logits, expected + (size_t)(i - half) * (size_t)o.vocab, (size_t)o.vocab * sizeof *logits) != 0)
+            fail_msg("%s: the other sequence differs at %d", name, i - half);
+    }
+    mem_free(expected);
+    mem_free(logits);
+    engine_seq_free(whole);
+    engine_seq_free(steps);
+    engine_seq_free(other);
+    close_case(&o);
+    close_case(&single);
+}
+
+static void test_batches_and_threads_do_not_change_a_bit(void **state)
+{
+    (void)state;
+    for_all_cases(check_batches, "batches and threads, differing bits");
+}
+
+static const char *const few_cases[] = {"llama-q4-g64", "gemma3-text-q4-g32", "phi3-longrope", "gemma2", NULL};
+
+static void test_fork_and_trim_continue_where_they_should(void **state)
+{
+    (void)state;
+    for (int c = 0; few_cases[c]; c++) {
+        opened o;
+        open_case(few_cases[c], PRECISION_EXACT, 2, &o);
+        engine_seq *seq = new_seq(&o), *fork;
+        float *all = forward(&o, seq, 0, o.total);
+        const float *tail = all + (size_t)(o.total - 4) * (size_t)o.vocab;
+        if (engine_seq_trim(seq, o.total - 4, &err) != LLM_OK) { // windowed: the caller starts again
+            assert_ok(engine_seq_trim(seq, 0, &err));
+            mem_free(forward(&o, seq, 0, o.total - 4));
+        }
+        assert_ok(engine_seq_fork(seq, &fork, &err));
+        float *first = forward(&o, fork, o.total - 4, o.total), *second = forward(&o, seq, o.total - 4, o.total);
+        assert_memory_equal(first, tail, 4 * (size_t)o.vocab * sizeof *first);
+        assert_memory_equal(second, tail, 4 * (size_t)o.vocab * sizeof *first);
+        assert_error(engine_seq_trim(seq, o.total + 1, &err), LLM_INVALID_ARGUMENT, "cannot trim");
+        mem_free(first);
+        mem_free(second);
+        mem_free(all);
+        engine_seq_free(fork);
+        engine_seq_free(seq);
+        close_case(&o);
+    }
+}
+
+typedef struct saved {
+    engine_state_array arrays[64];
+    int count;
+} saved;
+
+static size_t array_bytes(const engine_state_array *a)
+{
+    return (size_t)(a->shape[0] * a->shape[1] * a->shape[2]) * dtype_size(a->type);
+}
+
+static llm_status keep_array(void *user, engine_state_array *array, llm_error *e)
+{
+    (void)e;
+    saved *s = user;
+    assert_true(s->count < 64);
+    s->arrays[s->count] = *array;
+    s->arrays[s->count++].data = mem_copy_bytes(array->data, array_bytes(array));
+    return LLM_OK;
+}
+
+static llm_status give_array(void *user, engine_state_array *array, llm_error *e)
+{
+    saved *s = user;
+    for (int i = 0; i < s->count; i++) {
+        if (strcmp(s->arrays[i].name, array->name) != 0) continue;
+        memcpy(array->data, s->arrays[i].data, array_bytes(&s->arrays[i]));
+        array->first_position = s->arrays[i].first_position;
+        return LLM_OK;
+    }
+    return error_set(e, LLM_LOAD_FAILED, "no array %s", array->name);
+}
+
+static void test_saved_sequences_continue_with_the_same_bits(void **state)
+{
+    (void)state;
+    for (int c = 0; few_cases[c]; c++) {
+        opened o;
+        open_case(few_cases[c], PRECISION_FAST, 2, &o);
+        saved s = {.count = 0}, empty = {.count = 0};
+        engine_seq *seq = new_seq(&o), *restored = new_seq(&o);
+        mem_free(forward(&o, seq, 0, o.total - 2));
+        assert_ok(engine_seq_save(seq, keep_array, &s, &err));
+        assert_error(engine_seq_restore(restored, o.total - 2, give_array, &empty, &err), LLM_LOAD_FAILED, "no array");
+        assert_int_equal(engine_seq_length(restored), 0);
+        assert_ok(engine_seq_restore(restored, o.total - 2, give_array, &s, &err));
+        float *a = forward(&o, seq, o.total - 2, o.total), *b = forward(&o, restored, o.total - 2, o.total);
+        assert_memory_equal(a, b, 2 * (size_t)o.vocab * sizeof *a);
+        assert_error(engine_seq_restore(restored, 1, give_array, &s, &err), LLM_INVALID_ARGUMENT, "empty sequence");
+        for (int i = 0; i < s.count; i++) mem_free(s.arrays[i].data);
+        mem_free(a);
+        mem_free(b);
+        engine_seq_free(seq);
+        engine_seq_free(restored);
+        close_case(&o);
+    }
+}
+
+static void test_wrong_calls_are_refused_and_change_nothing(void **state)
+{
+    (void)state;
+    opened o;
+    open_case("llama-q4-g64", PRECISION_FAST, 2, &o);
+    engine_seq *seq = new_seq(&o);
+    float *logits = forward(&o, seq, 0, 5);
+    int32_t bad = o.vocab;
+    engine_batch_item twice[2] = {{seq, o.ids, 1, 0}, {seq, o.ids, 1, 0}};
+    assert_error(engine_forward(o.model, &(engine_batch_item){seq, &bad, 1, 1}, 1, logits, &err), LLM_INVALID_ARGUMENT, "not in the vocabulary");
+    assert_error(engine_forward(o.model, &(engine_batch_item){seq, o.ids, 1, 2}, 1, logits, &err), LLM_INVALID_ARGUMENT, "2 logits of 1 tokens");
+    assert_error(engine_forward(o.model, twice, 2, logits, &err), LLM_INVALID_ARGUMENT, "twice");
+    assert_error(engine_forward(o.model, twice, 0, logits, &err), LLM_INVALID_ARGUMENT, "empty");
+    engine_interrupt(o.model, true);
+    assert_error(engine_forward(o.model, twice, 1, logits, &err), LLM_CANCELLED, "interrupted");
+    engine_interrupt(o.model, false);
+    assert_int_equal(engine_seq_length(seq), 5);
+    int32_t *many = mem_alloc_zero((size_t)o.golden.files.desc.context_length, sizeof *many);
+    engine_batch_item too_long = {seq, many, o.golden.files.desc.context_length, 0};
+    assert_error(engine_forward(o.model, &too_long, 1, logits, &err), LLM_CONTEXT_EXCEEDED, "exceed");
+    assert_int_equal(err.required, (uint64_t)o.golden.files.desc.context_length + 5);
+    engine *none;
+    assert_error(engine_open("abacus", &(engine_options){0}, &none, &err), LLM_UNSUPPORTED_FORMAT, "abacus");
+    assert_error(engine_open("cpu", &(engine_options){.kv_bits = 5}, &none, &err), LLM_INVALID_ARGUMENT, "5 bits");
+    mem_free(many);
+    mem_free(logits);
+    engine_seq_free(seq);
+    close_case(&o);
+}
+
+static bool stop_at_once(void *user, double fraction) { return (void)user, (void)fraction, false; }
+
+static void test_loads_can_be_cancelled_and_run_out_of_memory(void **state)
+{
+    (void)state;
+    golden g;
+    engine *device;
+    engine_model *model;
+    open_golden("gemma3-text-q4-g32", &g);
+    engine_weights weights = weights_for_engine(&g.files.weights);
+    weights.release = NULL;
+    assert_ok(engine_open("cpu", &(engine_options){.num_threads = 2}, &device, &err));
+    assert_error(engine_model_load(device, &g.files.desc, &weights, stop_at_once, NULL, &model, &err), LLM_CANCELLED, "cancelled");
+    llm_status status = LLM_OUT_OF_MEMORY;
+    int failures = 0;
+    for (; status == LLM_OUT_OF_MEMORY; failures++) {
+        mem_fail_after(failures);
+        status = engine_model_load(device, &g.files.desc, &weights, NULL, NULL, &model, &err);
+        mem_fail_after(-1);
+    }
+    assert_int_equal(status, LLM_OK);
+    assert_true(failures > 20);
+    engine_model_free(model);
+    engine_close(device);
+    close_golden(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_exact_precision_agrees_with_mlx),
+        cmocka_unit_test(test_fast_precision_is_close_to_mlx),
+        cmocka_unit_test(test_batches_and_threads_do_not_change_a_bit),
+        cmocka_unit_test(test_fork_and_trim_continue_where_they_should),
+        cmocka_unit_test(test_saved_sequences_continue_with_the_same_bits),
+        cmocka_unit_test(test_wrong_calls_are_refused_and_change_nothing),
+        cmocka_unit_test(test_loads_can_be_cancelled_and_run_out_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
