@@ -1,5 +1,5 @@
 // Speed of a tokenizer in processor time of one thread: load, then encode and decode in MB/s (medians).
-// usage: bench_tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]
+// usage: bench-tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]
 #include "base/file.h"
 #include "base/mem.h"
 #include "text/tokenizer.h"
@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
     if (argc < 3)
         return fprintf(
                    stderr,
-                   "usage: bench_tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]\n"),
+                   "usage: bench-tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]\n"),
                2;
     for (int i = 3; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--ids") == 0) out = argv[i + 1];
