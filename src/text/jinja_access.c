@@ -22,6 +22,7 @@ static bool subscript(jrender *r, jvalue object, jvalue index, jvalue *value)
         if (!jis_integer(index) || !position_of(index, object.list->count, &position)) return false;
         return *value = object.list->items[position], true;
     case J_STRING:
+        jinja_pass_over(r, object.string->length);
         if (!jis_integer(index) || !position_of(index, object.string->chars, &position)) return false;
         return *value = jinja_character(r, object.string, jinja_offset(object.string, position), &length),
                true;

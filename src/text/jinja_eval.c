@@ -54,8 +54,12 @@ static jvalue eval_concat(jrender *r, const jnode *node)
     for (size_t i = 0; i < node->list.items.count; i++)
         jlist_append(r, parts, jinja_evaluate(r, node->list.items.items[i]));
     size_t begin = jtext_begin(r);
-    for (size_t i = 0; i < parts->count; i++) jinja_write(r, parts->items[i]);
-    return jtext_end(r, begin);
+    bool markup = false;
+    for (size_t i = 0; i < parts->count; i++)
+        markup |= node->escapes && parts->items[i].kind == J_STRING && parts->items[i].string->markup;
+    for (size_t i = 0; i < parts->count; i++)
+        jinja_write(r, markup ? jinja_escape(r, parts->items[i]) : parts->items[i]);
+    return markup ? jinja_markup(r, jtext_end(r, begin)) : jtext_end(r, begin);
 }
 
 static bool compare(jrender *r, joperator op, jvalue left, jvalue right)

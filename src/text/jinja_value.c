@@ -41,6 +41,7 @@ jvalue jinja_string_of(jrender *r, const char *data, size_t length)
 {
     jstring *string = jinja_alloc(r, 1, sizeof *string);
     *string = (jstring){data, length, utf8_count(data, length), false};
+    jinja_pass_over(r, length);
     return jstr(string);
 }
 
@@ -48,6 +49,7 @@ jvalue jinja_string_part(jrender *r, const jstring *whole, size_t begin, size_t 
 {
     jstring *string = jinja_alloc(r, 1, sizeof *string);
     size_t length = end - begin;
+    jinja_pass_over(r, length);
     *string = (jstring){whole->data + begin, length,
                         jis_ascii(whole) ? length : utf8_count(whole->data + begin, length), whole->markup};
     return jstr(string);
@@ -400,7 +402,9 @@ uint64_t jinja_hash(jrender *r, jvalue value)
     case J_INT: return hash_integer(jinteger(value));
     case J_FLOAT: return hash_double(value.real);
     case J_BIG:
-    case J_STRING: return hash_bytes(value.string->data, value.string->length);
+    case J_STRING:
+        jinja_pass_over(r, value.string->length);
+        return hash_bytes(value.string->data, value.string->length);
     case J_TUPLE:
         jinja_enter(r);
         for (size_t i = 0; i < value.list->count; i++)
@@ -489,6 +493,7 @@ static bool same(jrender *r, jvalue a, jvalue b)
 static bool equal_lists(jrender *r, const jlist *a, const jlist *b)
 {
     if (a->count != b->count) return false;
+    jinja_step(r, a->count);
     for (size_t i = 0; i < a->count; i++)
         if (!same(r, a->items[i], b->items[i])) return false;
     return true;
@@ -498,6 +503,7 @@ static bool equal_dicts(jrender *r, const jdict *a, const jdict *b)
 {
     jvalue other;
     if (a->count != b->count) return false;
+    jinja_step(r, a->count);
     for (size_t i = 0; i < a->count; i++) {
         const jentry *entry = find_entry(r, b, a->entries[i].key, a->entries[i].hash);
         if (!entry) return false;
@@ -534,7 +540,9 @@ bool jinja_equal(jrender *r, jvalue a, jvalue b)
     switch (a.kind) {
     case J_UNDEFINED:
     case J_NONE: return true;
-    case J_STRING: return jstring_equals(a.string, b.string);
+    case J_STRING:
+        if (r) jinja_pass_over(r, a.string->length);
+        return jstring_equals(a.string, b.string);
     case J_LIST:
     case J_TUPLE:
     case J_DICT:
@@ -560,6 +568,7 @@ static bool accept(joperator op, int order)
 static bool compare_lists(jrender *r, joperator op, const jlist *a, const jlist *b)
 {
     size_t i = 0;
+    jinja_step(r, a->count);
     while (i < a->count && i < b->count && same(r, a->items[i], b->items[i])) i++;
     if (i == a->count || i == b->count) return accept(op, (a->count > b->count) - (a->count < b->count));
     return jinja_compare(r, op, a->items[i], b->items[i]);
@@ -585,6 +594,7 @@ bool jinja_compare(jrender *r, joperator op, jvalue a, jvalue b)
 {
     static const char *const signs[] = {[JO_LT] = "<", [JO_LE] = "<=", [JO_GT] = ">", [JO_GE] = ">="};
     if (is_number(a) && is_number(b)) return accept(op, compare_numbers(a, b));
+    if (a.kind == J_STRING) jinja_pass_over(r, a.string->length);
     if (a.kind == J_STRING && b.kind == J_STRING) return accept(op, jstring_compare(a.string, b.string));
     if (a.kind == b.kind && (a.kind == J_LIST || a.kind == J_TUPLE)) {
         jinja_enter(r);
