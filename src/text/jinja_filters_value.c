@@ -177,6 +177,9 @@ static jvalue sorted_copy(jrender *r, jvalue value)
     jinja_enter(r);
     if (value.kind == J_DICT) {
         jlist *items = jinja_collect(r, (jvalue){.kind = J_VIEW, .view = &(jview){value.dict, JVIEW_ITEMS}});
+        for (size_t i = 1; i < value.dict->count; i++)
+            if (value.dict->entries[i].key.kind != value.dict->entries[0].key.kind)
+                jinja_raise(r, "pprint of a dict with keys of several types is not supported");
         jdict *sorted = jdict_new(r);
         jinja_sort(r, items, NULL, false);
         for (size_t i = 0; i < items->count; i++)

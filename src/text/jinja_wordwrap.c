@@ -161,6 +161,7 @@ jvalue jinja_filter_wordwrap(jrender *r, jvalue *v)
     if (v[0].kind != J_STRING)
         jinja_raise(r, "'%s' object has no attribute 'splitlines'", jinja_type_name(v[0]));
     if (v[3].kind != J_MISSING && v[3].kind != J_NONE) {
+        if (v[3].kind == J_UNDEFINED) jinja_raise_undefined(r, v[3].undefined);
         if (v[3].kind != J_STRING)
             jinja_raise(r, "'%s' object has no attribute 'join'", jinja_type_name(v[3]));
         separator = v[3].string;
