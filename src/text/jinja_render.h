@@ -111,6 +111,7 @@ jvalue jinja_pair(jrender *r, jvalue a, jvalue b); // a tuple
 jdict *jdict_new(jrender *r);
 void jdict_set(jrender *r, jdict *dict, jvalue key, jvalue value);
 bool jdict_get(jrender *r, const jdict *dict, jvalue key, jvalue *value);
+jentry *jdict_entry(jrender *r, const jdict *dict, jvalue key, uint64_t hash); // NULL: it is not there
 bool jdict_find(const jdict *dict, const jstring *key, jvalue *value);
 jvalue jinja_from_json(jrender *r, yyjson_val *json);
 
