@@ -141,8 +141,7 @@ static jvalue first_value(braces *b, const jstring *name)
             jinja_raise(r, "cannot switch from manual field specification to automatic field numbering");
         int64_t index = name->length ? number_of(r, name) : b->next++;
         if (name->length) b->next = -1;
-        if ((uint64_t)index >= b->arguments->count)
-            jinja_raise(r, "Replacement index %lld out of range for positional args tuple", (long long)index);
+        if ((uint64_t)index >= b->arguments->count) jinja_raise(r, "tuple index out of range");
         return b->arguments->items[index];
     }
     for (size_t i = 0; i < b->arguments->num_keywords; i++)

@@ -114,9 +114,7 @@ static void add_keyword(jrender *r, jarguments *arguments, const jstring *name, 
 static void add_star(jrender *r, jarguments *arguments, jvalue star)
 {
     if (!jinja_is_iterable(star))
-        jinja_raise(r,
-                    "jinja2.sandbox.SandboxedEnvironment.call() argument after * must be an iterable, not %s",
-                    jinja_type_name(star));
+        jinja_raise(r, "Value after * must be an iterable, not %s", jinja_type_name(star));
     const jlist *more = jinja_collect(r, star);
     jvalue *items = jinja_alloc(r, arguments->count + more->count + 1, sizeof *items);
     for (size_t i = 0; i < arguments->count; i++) items[i] = arguments->items[i];
