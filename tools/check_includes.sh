@@ -10,13 +10,16 @@ BEGIN {
     split("base:0 client:1 formats:2 engine:3 text:4 nn:4 models:5 backend:6 service:7 cli:8 server:8", rows, " ")
     for (i in rows) { split(rows[i], cell, ":"); rank[cell[1]] = cell[2] }
 }
-/^[ \t]*#[ \t]*include[ \t]*"/ {
-    path = $0; sub(/^[^"]*"/, "", path); sub(/".*/, "", path)
+/^[ \t]*#[ \t]*include[ \t]*["<]/ {
+    path = $0; sub(/^[^"<]*["<]/, "", path); sub(/[">].*/, "", path)
+    # <...> is for the system, unless the folder is one of ours.
+    if ($0 ~ /include[ \t]*</ && !(substr(path, 1, index(path, "/") - 1) in rank)) next
     file = substr(FILENAME, length(folder) + 2); layer = file; sub(/\/.*/, "", layer)
     if (path == "llmlocal.h") next
     target = path; sub(/\/.*/, "", target)
     reason = ""
-    if (!(layer in rank)) reason = "is in no layer"
+    if (path ~ /\.\./) reason = "includes \"" path "\": write it as \"layer/file.h\""
+    else if (!(layer in rank)) reason = "is in no layer"
     else if (!(target in rank)) reason = "includes \"" path "\": write it as \"layer/file.h\""
     else if ((layer == "cli" || layer == "server") && target != layer) reason = "uses the public header only, not \"" path "\""
     else if (target != layer && rank[target] >= rank[layer]) reason = "includes \"" path "\", which is not below it"

@@ -125,7 +125,16 @@ def main():
                                            for n, f in forms.items())]
     unassigned = property_set("Cn")
     newer += [c for c in CODE_POINTS if unicodedata.category(text[c]) == "Cn" and c not in unassigned]
-    print_ranges("unicode_undecomposed", set(newer), "characters whose decomposition the library does not know")
+    newer = set(newer)
+    print_ranges("unicode_undecomposed", newer, "characters whose decomposition the library does not know")
+    def is_ordered(c):
+        """Does the library move this mark to its canonical place?"""
+        pair = (text[c] + "\u0334") if unicodedata.combining(text[c]) > 1 else ("\u0301" + text[c])
+        return forms["NFD"].normalize_str("a" + pair) != "a" + pair
+
+    print_ranges("unicode_unordered", [c for c in CODE_POINTS if unicodedata.combining(text[c]) and not is_ordered(c)
+                                       or c in newer and unicodedata.category(text[c]) == "Cn"],
+                 "marks whose combining class the library does not know")
     composing = {ord(d[-1]) for d in (unicodedata.normalize("NFD", text[c]) for c in CODE_POINTS) if len(d) > 1}
     print_ranges("unicode_nfc_relevant",
                  [c for c in CODE_POINTS if c in composing or unicodedata.combining(text[c])

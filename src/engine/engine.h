@@ -2,7 +2,7 @@
 // likes. One call, engine_forward, serves prefill, decode, several sequences at once, and scoring.
 //
 // Threads: calls on one engine_model (its sequences included) must not overlap; the caller serialises them.
-// Only engine_interrupt may be called at any time from any thread.
+// Only engine_interrupt and engine_model_memory may be called at any time from any thread.
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
 #include "engine/model_desc.h"

@@ -183,7 +183,7 @@ static void replace_all(buf *out, const char *text, size_t length, const char *f
 {
     size_t from_length = strlen(from);
     const char *found;
-    while (from_length && (found = memmem(text, length, from, from_length))) {
+    while (from_length && length && (found = memmem(text, length, from, from_length))) {
         buf_append(out, text, (size_t)(found - text));
         buf_append_string(out, to);
         length -= (size_t)(found - text) + from_length;

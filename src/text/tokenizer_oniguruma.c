@@ -10,6 +10,9 @@ enum { DEEPEST = 64 };
 
 #define SPACE_ITEMS "\\t-\\r \\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}\\x{205F}\\x{3000}"
 
+// Superscripts and fractions that \w and \b take for word characters, but only outside of sets.
+#define LATIN1_WORD_ITEMS "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}"
+
 typedef struct group {
     size_t start;      // of the group in the output, for quantifiers that need wrapping
     size_t extra;      // parentheses opened by (?i) and the like, closed with the group
@@ -84,7 +87,7 @@ static void append_additions(buf *items, const char *property, bool is_category)
 
 static void append_word(buf *items)
 {
-    buf_append_string(items, "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}");
+    buf_append_string(items, "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}");
     append_additions(items, "M", true);
     append_additions(items, "Nd", true);
     append_additions(items, "Alphabetic", false);
@@ -342,6 +345,7 @@ static llm_status read_boundary(translator *t, bool negated)
 {
     buf word = {0};
     append_word(&word);
+    buf_append_string(&word, LATIN1_WORD_ITEMS);
     const char *w = word.data ? word.data : "";
     if (negated) buf_printf(t->out, "(?:(?<=[%s])(?=[%s])|(?<![%s])(?![%s]))", w, w, w, w);
     else buf_printf(t->out, "(?:(?<=[%s])(?![%s])|(?<![%s])(?=[%s]))", w, w, w, w);
@@ -355,6 +359,7 @@ static llm_status read_escape(translator *t)
     buf items = {0};
     bool negated = false, known = false;
     llm_status status = read_class_escape(t, &items, &negated, &known);
+    if (known && (t->at[-1] == 'w' || t->at[-1] == 'W')) buf_append_string(&items, LATIN1_WORD_ITEMS);
     if (known && status == LLM_OK) buf_printf(t->out, "[%s%s]", negated ? "^" : "", items.data ? items.data : "");
     t->out->failed |= items.failed;
     buf_free(&items);

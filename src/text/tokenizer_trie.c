@@ -41,7 +41,7 @@ static bool fill_node(builder *b, const trie_item *items, uint32_t node)
     pending own = b->queue[node];
     uint32_t i = own.low, first = b->out->count;
     for (; i < own.high && items[i].length == own.depth; i++)
-        if (own.depth) b->out->nodes[node].value = items[i].value;
+        if (own.depth && i == own.low) b->out->nodes[node].value = items[i].value;
     while (i < own.high) {
         uint32_t start = i;
         uint8_t label = (uint8_t)items[i].text[own.depth];

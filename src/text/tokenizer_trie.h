@@ -24,7 +24,7 @@ typedef struct trie {
     uint32_t roots[256]; // children of the root by label, 0: none
 } trie;
 
-// Sorts `items` (the array is reordered). Of equal strings the last counts; empty ones are left out. False without memory.
+// Sorts `items` (the array is reordered). Of equal strings the smallest value counts; empty ones are left out. False without memory.
 bool trie_build(trie *t, trie_item *items, size_t count);
 void trie_free(trie *t);
 

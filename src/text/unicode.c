@@ -111,7 +111,11 @@ static bool decompose(codepoints *list, uint32_t c, utf8proc_option_t options)
     return true;
 }
 
-static int combining_class(int32_t c) { return c < 0x300 ? 0 : (int)utf8proc_get_property(c)->combining_class; }
+static int combining_class(int32_t c)
+{
+    if (c < 0x300 || contains(unicode_unordered, unicode_unordered_count, (uint32_t)c)) return 0;
+    return (int)utf8proc_get_property(c)->combining_class;
+}
 
 typedef struct mark {
     int32_t c;

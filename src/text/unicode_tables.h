@@ -19,7 +19,8 @@ typedef struct unicode_addition {
 } unicode_addition;
 
 #define UNICODE_SETS(X) \
-    X(numeric) X(word) X(punctuation) X(control) X(nonspacing) X(combining) X(undecomposed) X(nfc_relevant)
+    X(numeric) X(word) X(punctuation) X(control) X(nonspacing) X(combining) X(undecomposed) X(unordered) \
+    X(nfc_relevant)
 #define UNICODE_DECLARE(name) \
     extern const unicode_range unicode_##name[]; \
     extern const size_t unicode_##name##_count;

@@ -238,6 +238,7 @@ static llm_status run_by_segments(attention_job *job, llm_error *err)
     job->items = mem_alloc_zero((size_t)count, sizeof *job->items);
     if (!job->items || !mem_grow((void **)&work->partial, &work->partial_capacity, floats, sizeof(float)))
         return error_no_memory(err, "attention");
+    atomic_store_explicit(&job->model->partial_bytes, work->partial_capacity * sizeof(float), memory_order_relaxed);
     for (int u = 0; u < job->num_units; u++)
         for (int segment = job->units[u].segment_begin; segment < job->units[u].segment_end; segment++)
             job->items[job->num_items++] = (attention_item){u, segment};

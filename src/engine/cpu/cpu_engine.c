@@ -66,7 +66,7 @@ static void cpu_memory(void *model, engine_memory *memory)
 {
     const cpu_model *m = model;
     *memory = (engine_memory){.weights_bytes = m->weights_bytes, .kv_bytes = m->kv_bytes,
-                              .work_bytes = m->work.bytes + m->work.partial_capacity * sizeof(float)};
+                              .work_bytes = m->work.bytes + m->partial_bytes};
     memory->peak_bytes = memory->weights_bytes + memory->kv_bytes + memory->work_bytes;
 }
 

@@ -74,6 +74,7 @@ typedef struct cpu_model {
     work_buffers work;
     uint64_t weights_bytes;
     _Atomic uint64_t kv_bytes;
+    _Atomic uint64_t partial_bytes; // of work.partial, for figures asked for during a forward pass
     atomic_bool interrupted;
 } cpu_model;
 
