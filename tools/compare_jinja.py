@@ -99,7 +99,7 @@ def compare(command, seconds, seed):
 
 def golden(path, command):
     grammar, other, cases, size = Grammar(7), Other(command), [], 0
-    while size < 150000:
+    while size < 120000:
         template = grammar.template()
         output, error = render(template)
         if len(template) > 300 or len(output or error or "") > 200 or INCOMPARABLE.search(output or error or ""):
