@@ -1,5 +1,5 @@
 // Speed of a tokenizer in processor time of one thread: load, then encode and decode in MB/s (medians).
-// usage: bench_tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]
+// usage: bench-tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]
 #include "base/file.h"
 #include "base/mem.h"
 #include "text/tokenizer.h"
@@ -10,41 +10,36 @@
 
 static llm_error err;
 
-static double seconds(void)
-{
+static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-static void check(llm_status status)
-{
+static void check(llm_status status) {
     if (status == LLM_OK) return;
     fprintf(stderr, "%s\n", err.message);
     exit(1);
 }
 
-static int compare(const void *a, const void *b)
-{
+static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
 }
 
-static void report(const char *what, double *times, int count, size_t bytes)
-{
+static void report(const char *what, double *times, int count, size_t bytes) {
     qsort(times, (size_t)count, sizeof *times, compare);
     printf("%s %.1f MB/s (median of %d)\n", what, (double)bytes / 1e6 / times[count / 2], count);
 }
 
-static void write_ids(const char *path, const token_list *list)
-{
+static void write_ids(const char *path, const token_list *list) {
     FILE *file = fopen(path, "wb");
-    if (!file || fwrite(list->ids, sizeof *list->ids, list->count, file) != list->count || fclose(file)) exit(1);
+    if (!file || fwrite(list->ids, sizeof *list->ids, list->count, file) != list->count || fclose(file))
+        exit(1);
 }
 
 // Encodes the text whole, or in chunks cut at line ends.
-static void encode_all(const tokenizer *tok, const char *text, size_t length, size_t chunk, token_list *ids)
-{
+static void encode_all(const tokenizer *tok, const char *text, size_t length, size_t chunk, token_list *ids) {
     token_list_clear(ids);
     for (size_t start = 0; start < length;) {
         size_t end = chunk && length - start > chunk ? start + chunk : length;
@@ -55,15 +50,18 @@ static void encode_all(const tokenizer *tok, const char *text, size_t length, si
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     enum { MOST = 100 };
     const char *out = NULL;
     int repeat = 5;
     size_t chunk = 0, length;
     char *text;
     double times[MOST];
-    if (argc < 3) return fprintf(stderr, "usage: bench_tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]\n"), 2;
+    if (argc < 3)
+        return fprintf(
+                   stderr,
+                   "usage: bench-tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]\n"),
+               2;
     for (int i = 3; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--ids") == 0) out = argv[i + 1];
         if (strcmp(argv[i], "--repeat") == 0) repeat = atoi(argv[i + 1]);
@@ -91,7 +89,9 @@ int main(int argc, char **argv)
         times[i] = seconds() - before;
     }
     report("decode", times, repeat, decoded.length);
-    printf("round trip: %s\n", decoded.length == length && memcmp(decoded.data, text, length) == 0 ? "the same text" : "another text");
+    printf("round trip: %s\n", decoded.length == length && memcmp(decoded.data, text, length) == 0
+                                   ? "the same text"
+                                   : "another text");
     if (out) write_ids(out, &ids);
     buf_free(&decoded);
     token_list_free(&ids);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The Hugging Face tokenizers library over a text, beside bench_tokenizer: same ids, and how fast.
+"""The Hugging Face tokenizers library over a text, beside bench-tokenizer: same ids, and how fast.
 
 usage: bench_tokenizer.py BENCH_PROGRAM TEXT_FILE TOKENIZER... (needs: tokenizers)
 Times are processor time of one thread (medians of 5), so that other work on the machine counts less.
@@ -27,7 +27,7 @@ def timed(function, repeat=5):
 
 
 def chunks_of(text, size):
-    """Cut as bench_tokenizer --chunk does: at the first line end after `size` bytes."""
+    """Cut as bench-tokenizer --chunk does: at the first line end after `size` bytes."""
     data, start, out = text.encode(), 0, []
     while start < len(data):
         end = data.find(b"\n", start + size) + 1 if len(data) - start > size else len(data)

@@ -34,7 +34,7 @@ def category(c):
     return unicodedata.category(chr(c))
 
 
-out = f"""// Made by tools/make_unicode_tables.py from Python {sys.version.split()[0]} (Unicode {unicodedata.unidata_version}): do not edit.
+out = f"""// Made by tools/make_jinja_unicode_tables.py from Python {sys.version.split()[0]} (Unicode {unicodedata.unidata_version}): do not edit.
 // clang-format off
 """
 out += range_table("digits_beyond_decimal", [c for c in CHARS if chr(c).isdigit() and not chr(c).isdecimal()])

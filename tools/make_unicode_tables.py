@@ -61,6 +61,7 @@ def newer_than_unicode_14():
     old = {c for c in CODE_POINTS if unicodedata.category(chr(c)) == "Cn"}
     for script in "Han Hiragana Katakana Latin Cyrillic Arabic Devanagari".split():
         rows += [(script, *r) for r in ranges(property_set(script) & old)]
+    rows += [("Emoji", *r) for r in ranges(property_set("Emoji") & old)]
     rows += [("Alphabetic", *r) for r in ranges((property_set("Alphabetic") & old) | EXTRA_ALPHABETIC)]
     return rows
 

@@ -66,20 +66,29 @@ char *llm_tokenizer_decode_copy(const llm_tokenizer *t, const int32_t *tokens, i
     return copy;
 }
 
-static llm_status render(const llm_tokenizer *t, yyjson_doc *doc, buf *text, llm_error *err)
+// The same object with "add_generation_prompt": true in front. It is joined as text: copying values would recurse as
+// deep as a hostile caller nests them.
+static llm_status add_default(const char *json, yyjson_doc **doc, llm_error *err)
 {
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    if (!t->chat) return error_set(err, LLM_TEMPLATE_ERROR, "%s has no chat template", t->name);
-    if (!yyjson_is_obj(root)) return error_set(err, LLM_INVALID_ARGUMENT, "the template's arguments must be a JSON object");
-    if (yyjson_obj_get(root, "add_generation_prompt")) return chat_template_render(t->chat, root, NULL, text, err);
-    yyjson_mut_doc *with_default = yyjson_doc_mut_copy(doc, NULL);
-    bool added = with_default && yyjson_mut_obj_add_bool(with_default, yyjson_mut_doc_get_root(with_default), "add_generation_prompt", true);
-    yyjson_doc *whole = added ? yyjson_mut_doc_imut_copy(with_default, NULL) : NULL;
-    llm_status status = whole ? chat_template_render(t->chat, yyjson_doc_get_root(whole), NULL, text, err)
-                              : error_no_memory(err, "the template's arguments");
-    yyjson_doc_free(whole);
-    yyjson_mut_doc_free(with_default);
+    buf whole = {0};
+    bool is_empty = yyjson_obj_size(yyjson_doc_get_root(*doc)) == 0;
+    buf_printf(&whole, "{\"add_generation_prompt\":true%s%s", is_empty ? "" : ",", strchr(json, '{') + 1);
+    json_free(*doc);
+    *doc = NULL;
+    llm_status status = whole.failed ? error_no_memory(err, "the template's arguments")
+                                     : json_read(whole.data, whole.length, "the template's arguments", doc, err);
+    buf_free(&whole);
     return status;
+}
+
+static llm_status render(const llm_tokenizer *t, const char *json, yyjson_doc **doc, buf *text, llm_error *err)
+{
+    if (!t->chat) return error_set(err, LLM_TEMPLATE_ERROR, "%s has no chat template", t->name);
+    if (!yyjson_is_obj(yyjson_doc_get_root(*doc)))
+        return error_set(err, LLM_INVALID_ARGUMENT, "the template's arguments must be a JSON object");
+    llm_status status = LLM_OK;
+    if (!yyjson_obj_get(yyjson_doc_get_root(*doc), "add_generation_prompt")) status = add_default(json, doc, err);
+    return status == LLM_OK ? chat_template_render(t->chat, yyjson_doc_get_root(*doc), NULL, text, err) : status;
 }
 
 char *llm_tokenizer_render_copy(const llm_tokenizer *t, const char *json, llm_error *err)
@@ -87,7 +96,7 @@ char *llm_tokenizer_render_copy(const llm_tokenizer *t, const char *json, llm_er
     yyjson_doc *doc;
     buf text = {0};
     if (json_read(json, strlen(json), "the template's arguments", &doc, err) != LLM_OK) return NULL;
-    llm_status status = render(t, doc, &text, err);
+    llm_status status = render(t, json, &doc, &text, err);
     json_free(doc);
     char *copy = status == LLM_OK ? buf_take(&text) : NULL;
     if (status == LLM_OK && !copy) error_no_memory(err, "a text");

@@ -1,5 +1,5 @@
-// Streaming decode. Tokens flow through the decoder's steps as fragments of text and token ends; each step holds
-// back only what its next input could still change.
+// Streaming decode. Tokens flow through the decoder's steps as fragments of text and token ends; each step
+// holds back only what its next input could still change.
 #include "text/detokenizer.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -8,13 +8,13 @@
 #include <string.h>
 
 typedef struct stage {
-    buf token;        // the token under way, for steps that need it whole
-    buf held;         // bytes or text held back
-    size_t tokens;    // how many have ended
-    size_t stripped;  // STRIP: at the start of this token
-    size_t pending;   // STRIP: characters that go if the token ends here
-    bool inside;      // STRIP: past what is stripped at the start
-    bool has_held;    // BPE, CTC: `held` is a token
+    buf token;       // the token under way, for steps that need it whole
+    buf held;        // bytes or text held back
+    size_t tokens;   // how many have ended
+    size_t stripped; // STRIP: at the start of this token
+    size_t pending;  // STRIP: characters that go if the token ends here
+    bool inside;     // STRIP: past what is stripped at the start
+    bool has_held;   // BPE, CTC: `held` is a token
 } stage;
 
 struct detokenizer {
@@ -33,8 +33,7 @@ struct detokenizer {
 static void send_text(detokenizer *d, size_t index, const char *text, size_t length);
 static void send_end(detokenizer *d, size_t index);
 
-static void send_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void send_token(detokenizer *d, size_t index, const char *text, size_t length) {
     send_text(d, index, text, length);
     send_end(d, index);
 }
@@ -42,8 +41,7 @@ static void send_token(detokenizer *d, size_t index, const char *text, size_t le
 // --- steps that work on fragments ---
 
 // Rust's from_utf8_lossy: each longest beginning of a character that cannot be completed becomes one U+FFFD.
-static void send_lossy(detokenizer *d, size_t index, buf *bytes, bool is_last)
-{
+static void send_lossy(detokenizer *d, size_t index, buf *bytes, bool is_last) {
     size_t done = 0, end = is_last ? bytes->length : utf8_complete_prefix(bytes->data, bytes->length);
     for (size_t i = 0; i < end;) {
         uint32_t c;
@@ -55,7 +53,8 @@ static void send_lossy(detokenizer *d, size_t index, buf *bytes, bool is_last)
         if (i > done) send_text(d, index, bytes->data + done, i - done);
         send_text(d, index, "\xEF\xBF\xBD", 3);
         size_t broken = 1;
-        while (broken < 3 && i + broken < end && utf8_complete_prefix(bytes->data + i, broken + 1) == 0) broken++;
+        while (broken < 3 && i + broken < end && utf8_complete_prefix(bytes->data + i, broken + 1) == 0)
+            broken++;
         done = i += broken;
     }
     if (end > done) send_text(d, index, bytes->data + done, end - done);
@@ -63,8 +62,7 @@ static void send_lossy(detokenizer *d, size_t index, buf *bytes, bool is_last)
     bytes->length -= end;
 }
 
-static void metaspace_text(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void metaspace_text(detokenizer *d, size_t index, const char *text, size_t length) {
     const decoder_step *step = &d->decoder->steps[index];
     bool drops = d->stages[index].tokens == 0 && !step->keeps_first;
     char mark[4];
@@ -80,8 +78,7 @@ static void metaspace_text(detokenizer *d, size_t index, const char *text, size_
     if (length) send_text(d, index + 1, text, length);
 }
 
-static void strip_text(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void strip_text(detokenizer *d, size_t index, const char *text, size_t length) {
     const decoder_step *step = &d->decoder->steps[index];
     stage *s = &d->stages[index];
     char content[4];
@@ -103,8 +100,10 @@ static void strip_text(detokenizer *d, size_t index, const char *text, size_t le
         } else {
             if (i > sent) send_text(d, index + 1, text + sent, i - sent);
             sent = i + bytes;
-            if (s->pending == step->stop) send_text(d, index + 1, content, content_length);
-            else s->pending++;
+            if (s->pending == step->stop)
+                send_text(d, index + 1, content, content_length);
+            else
+                s->pending++;
         }
     }
     if (length > sent) send_text(d, index + 1, text + sent, length - sent);
@@ -112,30 +111,31 @@ static void strip_text(detokenizer *d, size_t index, const char *text, size_t le
 
 // --- steps that need a whole token ---
 
-static void send_bytes_held(detokenizer *d, size_t index)
-{
+static void send_bytes_held(detokenizer *d, size_t index) {
     buf *held = &d->stages[index].held;
     if (!held->length) return;
-    if (utf8_valid(held->data, held->length)) send_token(d, index + 1, held->data, held->length);
-    else for (size_t i = 0; i < held->length; i++) send_token(d, index + 1, "\xEF\xBF\xBD", 3);
+    if (utf8_valid(held->data, held->length))
+        send_token(d, index + 1, held->data, held->length);
+    else
+        for (size_t i = 0; i < held->length; i++) send_token(d, index + 1, "\xEF\xBF\xBD", 3);
     buf_clear(held);
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+static int hex_value(char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 // The byte of "<0xAB>", -1: it is another token. A plus sign counts as a digit to the left, as in Rust.
-static int byte_token(const char *text, size_t length)
-{
+static int byte_token(const char *text, size_t length) {
     if (length != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>') return -1;
     int high = text[3] == '+' ? 0 : hex_value(text[3]), low = hex_value(text[4]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-static void byte_fallback_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void byte_fallback_token(detokenizer *d, size_t index, const char *text, size_t length) {
     int byte = byte_token(text, length);
     if (byte >= 0) {
         buf_append_char(&d->stages[index].held, (char)byte);
@@ -145,8 +145,7 @@ static void byte_fallback_token(detokenizer *d, size_t index, const char *text, 
     send_token(d, index + 1, text, length);
 }
 
-static void byte_level_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void byte_level_token(detokenizer *d, size_t index, const char *text, size_t length) {
     buf *held = &d->stages[index].held;
     size_t before = held->length, bytes;
     for (size_t i = 0; i < length; i += bytes) {
@@ -163,8 +162,7 @@ static void byte_level_token(detokenizer *d, size_t index, const char *text, siz
     if (!held->failed && held->length) send_lossy(d, index + 1, held, false);
 }
 
-static void replace_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void replace_token(detokenizer *d, size_t index, const char *text, size_t length) {
     const decoder_step *step = &d->decoder->steps[index];
     pattern_search search = pattern_begin(&step->pattern, &d->patterns, text, length);
     size_t start, end, done = 0;
@@ -179,8 +177,7 @@ static void replace_token(detokenizer *d, size_t index, const char *text, size_t
 }
 
 // Appends `text` with all of `from` replaced.
-static void replace_all(buf *out, const char *text, size_t length, const char *from, const char *to)
-{
+static void replace_all(buf *out, const char *text, size_t length, const char *from, const char *to) {
     size_t from_length = strlen(from);
     const char *found;
     while (from_length && length && (found = memmem(text, length, from, from_length))) {
@@ -192,64 +189,65 @@ static void replace_all(buf *out, const char *text, size_t length, const char *f
     buf_append(out, text, length);
 }
 
+static const char *contents(const buf *b) {
+    return b->data ? b->data : "";
+}
+
 // Replaces in *text, which ends up in one of the two buffers.
-static void rewrite(detokenizer *d, buf **text, const char *from, const char *to)
-{
+static void rewrite(detokenizer *d, buf **text, const char *from, const char *to) {
     buf *next = *text == &d->cleaned[0] ? &d->cleaned[1] : &d->cleaned[0];
     buf_clear(next);
-    replace_all(next, (*text)->data, (*text)->length, from, to);
+    replace_all(next, contents(*text), (*text)->length, from, to);
     *text = next;
 }
 
-static void clean_up(detokenizer *d, buf **text)
-{
+static void clean_up(detokenizer *d, buf **text) {
     static const char *const rules[][2] = {
-        {" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
-        {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) rewrite(d, text, rules[i][0], rules[i][1]);
 }
 
-static void wordpiece_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void wordpiece_token(detokenizer *d, size_t index, const char *text, size_t length) {
     const decoder_step *step = &d->decoder->steps[index];
     buf *result = &d->cleaned[0];
     buf_clear(result);
     if (d->stages[index].tokens) {
         bool continues = length >= step->text_length && memcmp(text, step->text, step->text_length) == 0;
-        if (continues) text += step->text_length, length -= step->text_length;
-        else buf_append_char(result, ' ');
+        if (continues)
+            text += step->text_length, length -= step->text_length;
+        else
+            buf_append_char(result, ' ');
     }
     buf_append(result, text, length);
     if (step->cleanup) clean_up(d, &result);
-    send_token(d, index + 1, result->data, result->length);
+    send_token(d, index + 1, contents(result), result->length);
 }
 
-static void send_bpe_held(detokenizer *d, size_t index, const char *replacement)
-{
+static void send_bpe_held(detokenizer *d, size_t index, const char *replacement) {
     stage *s = &d->stages[index];
     if (!s->has_held) return;
     buf_clear(&d->cleaned[0]);
-    replace_all(&d->cleaned[0], s->held.data, s->held.length, d->decoder->steps[index].text, replacement);
+    replace_all(&d->cleaned[0], contents(&s->held), s->held.length, d->decoder->steps[index].text,
+                replacement);
     s->has_held = false;
-    send_token(d, index + 1, d->cleaned[0].data, d->cleaned[0].length);
+    send_token(d, index + 1, contents(&d->cleaned[0]), d->cleaned[0].length);
 }
 
-static void hold_token(stage *s, const char *text, size_t length)
-{
+static void hold_token(stage *s, const char *text, size_t length) {
     buf_clear(&s->held);
     buf_append(&s->held, text, length);
     s->has_held = true;
 }
 
-static void bpe_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void bpe_token(detokenizer *d, size_t index, const char *text, size_t length) {
     send_bpe_held(d, index, " ");
     hold_token(&d->stages[index], text, length);
 }
 
-static void ctc_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void ctc_token(detokenizer *d, size_t index, const char *text, size_t length) {
     const decoder_step *step = &d->decoder->steps[index];
     stage *s = &d->stages[index];
     if (s->has_held && s->held.length == length && memcmp(s->held.data, text, length) == 0) return;
@@ -260,11 +258,10 @@ static void ctc_token(detokenizer *d, size_t index, const char *text, size_t len
         clean_up(d, &result);
         rewrite(d, &result, step->delimiter, " ");
     }
-    if (result->length) send_token(d, index + 1, result->data, result->length);
+    if (result->length) send_token(d, index + 1, contents(result), result->length);
 }
 
-static void whole_token(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void whole_token(detokenizer *d, size_t index, const char *text, size_t length) {
     switch (d->decoder->steps[index].kind) {
     case DECODER_BYTE_LEVEL: byte_level_token(d, index, text, length); break;
     case DECODER_BYTE_FALLBACK: byte_fallback_token(d, index, text, length); break;
@@ -278,8 +275,7 @@ static void whole_token(detokenizer *d, size_t index, const char *text, size_t l
 
 // --- the flow ---
 
-static void send_text(detokenizer *d, size_t index, const char *text, size_t length)
-{
+static void send_text(detokenizer *d, size_t index, const char *text, size_t length) {
     if (index == d->decoder->count) {
         buf_append(d->out, text, length);
         return;
@@ -292,8 +288,7 @@ static void send_text(detokenizer *d, size_t index, const char *text, size_t len
     }
 }
 
-static void send_end(detokenizer *d, size_t index)
-{
+static void send_end(detokenizer *d, size_t index) {
     if (index == d->decoder->count) return;
     stage *s = &d->stages[index];
     switch (d->decoder->steps[index].kind) {
@@ -305,7 +300,7 @@ static void send_end(detokenizer *d, size_t index)
         break;
     case DECODER_METASPACE: send_end(d, index + 1); break;
     default:
-        if (!s->token.failed) whole_token(d, index, s->token.data ? s->token.data : "", s->token.length);
+        if (!s->token.failed) whole_token(d, index, contents(&s->token), s->token.length);
         if (s->token.failed || s->held.failed) d->status = LLM_OUT_OF_MEMORY;
         buf_clear(&s->token);
     }
@@ -313,8 +308,7 @@ static void send_end(detokenizer *d, size_t index)
 }
 
 // All tokens have come: each step lets go of what it holds.
-static void send_finish(detokenizer *d, size_t index)
-{
+static void send_finish(detokenizer *d, size_t index) {
     if (index == d->decoder->count) return;
     stage *s = &d->stages[index];
     switch (d->decoder->steps[index].kind) {
@@ -330,15 +324,13 @@ static void send_finish(detokenizer *d, size_t index)
     send_finish(d, index + 1);
 }
 
-static llm_status result(detokenizer *d, buf *out, llm_error *err)
-{
+static llm_status result(detokenizer *d, buf *out, llm_error *err) {
     bool failed = out->failed || d->cleaned[0].failed || d->cleaned[1].failed;
     if (failed || d->status == LLM_OUT_OF_MEMORY) return error_no_memory(err, "decoded text");
     return d->status;
 }
 
-static void reset(detokenizer *d)
-{
+static void reset(detokenizer *d) {
     for (size_t i = 0; i < d->decoder->count; i++) {
         stage *s = &d->stages[i];
         buf_clear(&s->token);
@@ -350,8 +342,7 @@ static void reset(detokenizer *d)
     d->tokens = 0;
 }
 
-llm_status detokenizer_create(const tokenizer *tok, bool skip_special, detokenizer **out, llm_error *err)
-{
+llm_status detokenizer_create(const tokenizer *tok, bool skip_special, detokenizer **out, llm_error *err) {
     detokenizer *d = *out = mem_alloc_zero(1, sizeof *d);
     if (!d) return error_no_memory(err, "a detokenizer");
     d->tok = tok;
@@ -360,8 +351,7 @@ llm_status detokenizer_create(const tokenizer *tok, bool skip_special, detokeniz
     return LLM_OK;
 }
 
-void detokenizer_free(detokenizer *d)
-{
+void detokenizer_free(detokenizer *d) {
     if (!d) return;
     for (size_t i = 0; i < DECODER_MOST_STEPS; i++) {
         buf_free(&d->stages[i].token);
@@ -373,8 +363,7 @@ void detokenizer_free(detokenizer *d)
     mem_free(d);
 }
 
-llm_status detokenizer_push(detokenizer *d, int32_t id, buf *out, llm_error *err)
-{
+llm_status detokenizer_push(detokenizer *d, int32_t id, buf *out, llm_error *err) {
     size_t length;
     const char *text = tokenizer_decoded_token(d->tok, id, &length);
     if (!text || (d->skip_special && tokenizer_is_special(d->tok, id))) return LLM_OK;
@@ -387,8 +376,7 @@ llm_status detokenizer_push(detokenizer *d, int32_t id, buf *out, llm_error *err
     return result(d, out, err);
 }
 
-llm_status detokenizer_finish(detokenizer *d, buf *out, llm_error *err)
-{
+llm_status detokenizer_finish(detokenizer *d, buf *out, llm_error *err) {
     d->out = out;
     d->err = err;
     d->status = LLM_OK;
@@ -398,8 +386,8 @@ llm_status detokenizer_finish(detokenizer *d, buf *out, llm_error *err)
     return status;
 }
 
-llm_status tokenizer_decode(const tokenizer *tok, const int32_t *ids, size_t count, bool skip_special, buf *out, llm_error *err)
-{
+llm_status tokenizer_decode(const tokenizer *tok, const int32_t *ids, size_t count, bool skip_special,
+                            buf *out, llm_error *err) {
     detokenizer *d;
     size_t before = out->length;
     llm_status status = detokenizer_create(tok, skip_special, &d, err);

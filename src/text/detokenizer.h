@@ -1,5 +1,6 @@
-// Streaming decode: text as soon as it is certain. What all pushes and the finish append is, byte for byte, what
-// tokenizer_decode gives for all ids at once; never half a UTF-8 character. A push costs constant time (amortised).
+// Streaming decode: text as soon as it is certain. What all pushes and the finish append is, byte for byte,
+// what tokenizer_decode gives for all ids at once; never half a UTF-8 character. A push costs constant time
+// (amortised).
 #ifndef TEXT_DETOKENIZER_H
 #define TEXT_DETOKENIZER_H
 #include "text/tokenizer.h"
@@ -11,6 +12,7 @@ llm_status detokenizer_create(const tokenizer *tok, bool skip_special, detokeniz
 void detokenizer_free(detokenizer *d); // detokenizer_free(NULL) does nothing
 
 llm_status detokenizer_push(detokenizer *d, int32_t id, buf *out, llm_error *err);
-llm_status detokenizer_finish(detokenizer *d, buf *out, llm_error *err); // what was held back; the stream begins anew
+llm_status detokenizer_finish(detokenizer *d, buf *out,
+                              llm_error *err); // what was held back; the stream begins anew
 
 #endif

@@ -17,12 +17,13 @@ typedef enum decoder_kind {
 
 typedef struct decoder_step {
     decoder_kind kind;
-    uint32_t character;      // STRIP, METASPACE
-    size_t start, stop;      // STRIP: how many at most
-    bool keeps_first;        // METASPACE: the first token's marks are spaces too
-    bool cleanup;            // WORDPIECE, CTC
-    pattern pattern;         // REPLACE
-    char *text, *delimiter;  // REPLACE: content; WORDPIECE: prefix; BPE: suffix; CTC: padding and word delimiter
+    uint32_t character; // STRIP, METASPACE
+    size_t start, stop; // STRIP: how many at most
+    bool keeps_first;   // METASPACE: the first token's marks are spaces too
+    bool cleanup;       // WORDPIECE, CTC
+    pattern pattern;    // REPLACE
+    char *text,
+        *delimiter; // REPLACE: content; WORDPIECE: prefix; BPE: suffix; CTC: padding and word delimiter
     size_t text_length;
 } decoder_step;
 

@@ -1,7 +1,10 @@
 // Jinja2 templates as Hugging Face's transformers configures them for chat templates: immutable sandbox,
 // trim_blocks, lstrip_blocks, break/continue, {% generation %}, raise_exception, strftime_now, plain tojson.
-// Output and error messages are those of Jinja2 3.1 under Python 3.11, byte for byte. There is no loader:
-// include, import and extends are errors. Integers have 64 bits; arithmetic that overflows is an error.
+// Output and error messages are those of Jinja2 3.1 under Python 3.11, byte for byte. Not there, each refused
+// by name: a loader (include, import, extends), what is random or of no use in a prompt (random, lipsum,
+// urlize, str.encode, str.translate, \N escapes), pprint over several lines, autoescape by a variable.
+// Integers have 64 bits and arithmetic that overflows is an error; larger ones from the caller can be printed
+// and compared.
 #ifndef TEXT_JINJA_H
 #define TEXT_JINJA_H
 #include "base/buf.h"

@@ -22,6 +22,7 @@ static bool subscript(jrender *r, jvalue object, jvalue index, jvalue *value)
         if (!jis_integer(index) || !position_of(index, object.list->count, &position)) return false;
         return *value = object.list->items[position], true;
     case J_STRING:
+        jinja_pass_over(r, object.string->length);
         if (!jis_integer(index) || !position_of(index, object.string->chars, &position)) return false;
         return *value = jinja_character(r, object.string, jinja_offset(object.string, position), &length),
                true;
@@ -129,6 +130,17 @@ static bool macro_member(jrender *r, const jmacro *macro, const jstring *name, j
     return true;
 }
 
+static bool block_member(jrender *r, const jblock *block, const jstring *name, jvalue *value)
+{
+    if (jstring_is(name, "name")) return *value = jstr(block->name), true;
+    if (!jstring_is(name, "super")) return false;
+    size_t begin = jtext_begin(r);
+    jtext_literal(r, "there is no parent block called ");
+    jinja_write_value(r, jstr(block->name));
+    jtext_literal(r, ".");
+    return *value = jinja_undefined_hint(r, jtext_end(r, begin).string->data, JINJA_STRING("super")), true;
+}
+
 static bool number_member(jvalue number, const jstring *name, jvalue *value)
 {
     bool is_real = jstring_is(name, "real"), is_imaginary = jstring_is(name, "imag");
@@ -180,11 +192,7 @@ static bool data_member(jrender *r, jvalue object, const jstring *name, jvalue *
         if (jstring_is(name, "sep")) return *value = object.joiner->separator, true;
         if (jstring_is(name, "used")) return *value = jbool(object.joiner->used), true;
         return false;
-    case J_BLOCK:
-        if (jstring_is(name, "name")) return *value = jstr(object.block->block->name), true;
-        if (!jstring_is(name, "super")) return false;
-        return *value = jinja_undefined_hint(r, "there is no parent block called", JINJA_STRING("super")),
-               true;
+    case J_BLOCK: return block_member(r, object.block->block, name, value);
     default: return false;
     }
 }

@@ -165,6 +165,7 @@ struct jnode {
     jnode_kind kind;
     uint8_t op;      // joperator, or jname_use of a name
     bool check;      // a name: may hold nothing, then it is undefined
+    bool escapes;    // stands in {% autoescape true %}; such a scope itself
     bool exported;   // a name or macro set at the top level: blocks see it
     uint16_t height; // of the tree below, bounded so that walking it is
     uint32_t line;

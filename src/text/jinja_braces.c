@@ -141,8 +141,7 @@ static jvalue first_value(braces *b, const jstring *name)
             jinja_raise(r, "cannot switch from manual field specification to automatic field numbering");
         int64_t index = name->length ? number_of(r, name) : b->next++;
         if (name->length) b->next = -1;
-        if ((uint64_t)index >= b->arguments->count)
-            jinja_raise(r, "Replacement index %lld out of range for positional args tuple", (long long)index);
+        if ((uint64_t)index >= b->arguments->count) jinja_raise(r, "tuple index out of range");
         return b->arguments->items[index];
     }
     for (size_t i = 0; i < b->arguments->num_keywords; i++)
@@ -178,49 +177,77 @@ static jvalue field_value(braces *b, const jstring *field)
 
 static void format_text(braces *b, const jstring *format, int depth);
 
-// Where the field that begins at `begin` ends, its nested fields included.
-static size_t field_end(jrender *r, const jstring *format, size_t begin)
+typedef struct replacement {
+    size_t name_end;
+    char conversion;
+    size_t spec_begin, spec_end; // equal: none
+    size_t end;                  // after the closing brace
+} replacement;
+
+// The format specification that begins at `i`, with the fields in it, up to its closing brace.
+static void parse_spec_end(jrender *r, const jstring *format, size_t i, replacement *field)
 {
-    size_t depth = 1;
-    for (size_t i = begin; i < format->length; i++) {
+    field->spec_begin = i;
+    for (size_t depth = 1; i < format->length; i++) {
         if (format->data[i] == '{') depth++;
-        if (format->data[i] == '}' && --depth == 0) return i;
+        if (format->data[i] == '}' && --depth == 0) {
+            field->spec_end = i;
+            field->end = i + 1;
+            return;
+        }
     }
-    jinja_raise(r, "expected '}' before end of string");
+    jinja_raise(r, "unmatched '{' in format spec");
 }
 
-static void format_field(braces *b, const jstring *format, size_t begin, size_t end, int depth)
+// Parses name[!conversion][:specification]} from `begin` on.
+static replacement parse_field(jrender *r, const jstring *format, size_t begin)
+{
+    replacement field = {.conversion = 0};
+    size_t i = begin;
+    char c = 0;
+    for (; i < format->length; i++) {
+        c = format->data[i];
+        if (c == '{') jinja_raise(r, "unexpected '{' in field name");
+        if (c == '}' || c == ':' || c == '!') break;
+        if (c == '[')
+            while (i + 1 < format->length && format->data[i + 1] != ']') i++;
+    }
+    if (i >= format->length) jinja_raise(r, "expected '}' before end of string");
+    field.name_end = i++;
+    field.end = i;
+    if (c == '!') {
+        if (i >= format->length) jinja_raise(r, "end of string while looking for conversion specifier");
+        field.conversion = format->data[i++];
+        c = i < format->length ? format->data[i++] : ':';
+        field.end = i;
+        if (c != '}' && c != ':') jinja_raise(r, "expected ':' after conversion specifier");
+    }
+    if (c == ':') parse_spec_end(r, format, i, &field);
+    return field;
+}
+
+static jvalue convert(jrender *r, jvalue value, char conversion)
+{
+    if (!conversion) return value;
+    if (conversion == 'r' || conversion == 'a') return jstr(jinja_repr(r, value));
+    if (conversion == 's') return jstr(jinja_str(r, value));
+    jinja_raise(r, "Unknown conversion specifier %c", conversion);
+}
+
+static void format_field(braces *b, const jstring *format, size_t begin, const replacement *field, int depth)
 {
     jrender *r = b->r;
-    size_t name_end = begin;
-    while (name_end < end && format->data[name_end] != ':' && format->data[name_end] != '!') {
-        if (format->data[name_end] == '[')
-            while (name_end < end && format->data[name_end] != ']') name_end++;
-        if (name_end < end) name_end++;
-    }
-    jvalue value = field_value(b, jinja_string_part(r, format, begin, name_end).string);
-    size_t i = name_end;
-    if (i < end && format->data[i] == '!') {
-        char conversion = i + 1 < end ? format->data[i + 1] : 0;
-        if (!conversion) jinja_raise(r, "unmatched '{' in format spec");
-        if (conversion == 'r' || conversion == 'a')
-            value = jstr(jinja_repr(r, value));
-        else if (conversion == 's')
-            value = jstr(jinja_str(r, value));
-        else
-            jinja_raise(r, "Unknown conversion specifier %c", conversion);
-        i += 2;
-        if (i < end && format->data[i] != ':') jinja_raise(r, "expected ':' after conversion specifier");
-    }
+    jvalue value = field_value(b, jinja_string_part(r, format, begin, field->name_end).string);
+    value = convert(r, value, field->conversion);
     size_t mark = jtext_begin(r);
-    if (i < end) format_text(b, jinja_string_part(r, format, i + 1, end).string, depth - 1);
+    if (field->spec_end > field->spec_begin)
+        format_text(b, jinja_string_part(r, format, field->spec_begin, field->spec_end).string, depth - 1);
     const jstring *spec = jtext_end(r, mark).string;
     format_value(r, value, spec);
     if (b->markup) {
         jvalue text = jtext_end(r, mark);
-        jtext_string(
-            r, jinja_escape(r, value.kind == J_STRING && value.string->markup ? jinja_markup(r, text) : text)
-                   .string);
+        bool safe = value.kind == J_STRING && value.string->markup;
+        jtext_string(r, jinja_escape(r, safe ? jinja_markup(r, text) : text).string);
     }
 }
 
@@ -228,19 +255,20 @@ static void format_text(braces *b, const jstring *format, int depth)
 {
     jrender *r = b->r;
     if (depth < 0) jinja_raise(r, "Max string recursion exceeded");
-    for (size_t i = 0; i < format->length; i++) {
+    for (size_t i = 0; i < format->length;) {
         char c = format->data[i], next = i + 1 < format->length ? format->data[i + 1] : 0;
         if (c != '{' && c != '}') {
             jtext_add(r, &c, 1);
+            i++;
         } else if (c == next) {
             jtext_add(r, &c, 1);
-            i++;
+            i += 2;
         } else if (c == '}' || !next) {
             jinja_raise(r, "Single '%c' encountered in format string", c);
         } else {
-            size_t end = field_end(r, format, i + 1);
-            format_field(b, format, i + 1, end, depth);
-            i = end;
+            replacement field = parse_field(r, format, i + 1);
+            format_field(b, format, i + 1, &field, depth);
+            i = field.end;
         }
     }
 }

@@ -54,8 +54,12 @@ static jvalue eval_concat(jrender *r, const jnode *node)
     for (size_t i = 0; i < node->list.items.count; i++)
         jlist_append(r, parts, jinja_evaluate(r, node->list.items.items[i]));
     size_t begin = jtext_begin(r);
-    for (size_t i = 0; i < parts->count; i++) jinja_write(r, parts->items[i]);
-    return jtext_end(r, begin);
+    bool markup = false;
+    for (size_t i = 0; i < parts->count; i++)
+        markup |= node->escapes && parts->items[i].kind == J_STRING && parts->items[i].string->markup;
+    for (size_t i = 0; i < parts->count; i++)
+        jinja_write(r, markup ? jinja_escape(r, parts->items[i]) : parts->items[i]);
+    return markup ? jinja_markup(r, jtext_end(r, begin)) : jtext_end(r, begin);
 }
 
 static bool compare(jrender *r, joperator op, jvalue left, jvalue right)
@@ -110,9 +114,7 @@ static void add_keyword(jrender *r, jarguments *arguments, const jstring *name, 
 static void add_star(jrender *r, jarguments *arguments, jvalue star)
 {
     if (!jinja_is_iterable(star))
-        jinja_raise(r,
-                    "jinja2.sandbox.SandboxedEnvironment.call() argument after * must be an iterable, not %s",
-                    jinja_type_name(star));
+        jinja_raise(r, "Value after * must be an iterable, not %s", jinja_type_name(star));
     const jlist *more = jinja_collect(r, star);
     jvalue *items = jinja_alloc(r, arguments->count + more->count + 1, sizeof *items);
     for (size_t i = 0; i < arguments->count; i++) items[i] = arguments->items[i];

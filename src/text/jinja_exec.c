@@ -114,7 +114,7 @@ static flow run_assign_block(jrender *r, const jassign *statement)
         r->captured = text;
         text = jinja_evaluate(r, statement->filter);
     }
-    assign(r, statement->target, text);
+    assign(r, statement->target, r->escapes ? jinja_markup(r, jstr(jinja_str(r, text))) : text);
     leave_scope(r, &statement->scope);
     return RUN_ON;
 }
@@ -127,12 +127,13 @@ static void write_string(jrender *r, jvalue value)
     jtext_string(r, value.string);
 }
 
-static flow run_filter_block(jrender *r, const jwith *statement)
+static flow run_filter_block(jrender *r, const jwith *statement, bool escapes)
 {
     size_t begin = jtext_begin(r);
     enter_scope(r, &statement->scope);
     flow after = run_body(r, &statement->body);
     r->captured = jtext_end(r, begin);
+    if (escapes) r->captured = jinja_markup(r, r->captured);
     if (after != RUN_ON) return after;
     write_string(r, jinja_evaluate(r, statement->filter));
     leave_scope(r, &statement->scope);
@@ -146,6 +147,16 @@ static flow run_with(jrender *r, const jwith *statement)
         assign(r, statement->targets.items[i], jinja_evaluate(r, statement->values.items[i]));
     flow after = run_body(r, &statement->body);
     if (after == RUN_ON) leave_scope(r, &statement->scope);
+    return after;
+}
+
+// As in Jinja2, a break out of the scope leaves its setting behind.
+static flow run_scope(jrender *r, const jwith *statement, bool escapes)
+{
+    bool before = r->escapes;
+    r->escapes = escapes;
+    flow after = run_with(r, statement);
+    if (after == RUN_ON) r->escapes = before;
     return after;
 }
 
@@ -377,7 +388,8 @@ jvalue jinja_call_macro(jrender *r, jmacro *macro, const jarguments *arguments)
     run_body(r, &syntax->body);
     jinja_leave(r);
     r->activation = before;
-    return jtext_end(r, begin);
+    jvalue text = jtext_end(r, begin);
+    return r->escapes ? jinja_markup(r, text) : text;
 }
 
 static void run_macro(jrender *r, const jnode *node)
@@ -453,14 +465,18 @@ static flow run_statement(jrender *r, const jnode *node)
 {
     switch (node->kind) {
     case JN_DATA: jtext_string(r, node->data); break;
-    case JN_OUTPUT: jinja_write(r, jinja_evaluate(r, node->binary.left)); break;
+    case JN_OUTPUT: {
+        jvalue value = jinja_evaluate(r, node->binary.left);
+        jinja_write(r, node->escapes ? jinja_escape(r, value) : value);
+        break;
+    }
     case JN_IF: return run_if(r, node->branch);
     case JN_FOR: return run_for(r, node->loop);
     case JN_ASSIGN: run_assign(r, node->assign); break;
     case JN_ASSIGN_BLOCK: return run_assign_block(r, node->assign);
-    case JN_WITH:
-    case JN_SCOPE: return run_with(r, node->with);
-    case JN_FILTER_BLOCK: return run_filter_block(r, node->with);
+    case JN_WITH: return run_with(r, node->with);
+    case JN_SCOPE: return run_scope(r, node->with, node->escapes);
+    case JN_FILTER_BLOCK: return run_filter_block(r, node->with, node->escapes);
     case JN_MACRO: run_macro(r, node); break;
     case JN_CALL_BLOCK:
         write_string(r, jinja_evaluate_call(r, node->macro.call, new_macro(r, node->macro.syntax)));

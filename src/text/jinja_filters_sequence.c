@@ -229,12 +229,18 @@ static jvalue filter_join(jrender *r, jvalue *v)
 {
     jiterator it;
     jvalue item;
-    const jstring *separator = given(v[1]) ? jinja_str(r, v[1]) : JINJA_STRING("");
+    const jstring *separator = given(v[1]) ? jinja_soft_str(r, v[1]) : JINJA_STRING("");
     getter g = new_getter(r, v[2], false, jmissing());
     jlist *strings = jlist_new(r, 0);
+    bool markup = r->escapes && separator->markup;
     jiterator_begin(r, v[0], &it);
-    while (jiterator_next(r, &it, &item)) jlist_append(r, strings, jstr(jinja_str(r, get(r, &g, item))));
-    return jinja_join(r, separator, strings);
+    while (jiterator_next(r, &it, &item)) {
+        jlist_append(r, strings, jstr(jinja_soft_str(r, get(r, &g, item))));
+        markup |= r->escapes && strings->items[strings->count - 1].string->markup;
+    }
+    if (!markup) return jstr(jinja_str(r, jinja_join(r, separator, strings)));
+    for (size_t i = 0; i < strings->count; i++) strings->items[i] = jinja_escape(r, strings->items[i]);
+    return jinja_markup(r, jinja_join(r, jinja_escape(r, jstr(separator)).string, strings));
 }
 
 static jvalue filter_length(jrender *r, jvalue *v)

@@ -89,7 +89,13 @@ static jvalue filter_center(jrender *r, jvalue *v)
 static jvalue filter_replace(jrender *r, jvalue *v)
 {
     int64_t count = given_some(v[3]) ? integer_or(r, v[3], -1) : -1;
-    return jinja_replace(r, jinja_str(r, v[0]), jinja_str(r, v[1]), jinja_str(r, v[2]), count);
+    if (!r->escapes)
+        return jinja_replace(r, jinja_str(r, v[0]), jinja_str(r, v[1]), jinja_str(r, v[2]), count);
+    const jstring *old = jinja_soft_str(r, v[1]), *fresh = jinja_soft_str(r, v[2]),
+                  *s = jinja_soft_str(r, v[0]);
+    if (old->markup || (fresh->markup && !s->markup)) s = jinja_escape(r, jstr(s)).string;
+    if (s->markup) fresh = jinja_escape(r, jstr(fresh)).string;
+    return jinja_replace(r, s, old, fresh, count);
 }
 
 static jvalue filter_format(jrender *r, jvalue value, const jarguments *a)
@@ -302,7 +308,7 @@ static jvalue filter_xmlattr(jrender *r, jvalue *v)
         jtext_string(r, jinja_escape(r, entry->value).string);
         jtext_literal(r, "\"");
     }
-    return jtext_end(r, begin);
+    return r->escapes ? jinja_markup(r, jtext_end(r, begin)) : jtext_end(r, begin);
 }
 
 static jvalue filter_urlize(jrender *r, jvalue value, const jarguments *a)

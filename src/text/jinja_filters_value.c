@@ -161,10 +161,10 @@ static jvalue filter_tojson(jrender *r, jvalue *v)
         const jlist *pair = jinja_collect(r, v[3]);
         if (pair->count < 2) jinja_raise(r, "not enough values to unpack (expected 2, got %zu)", pair->count);
         if (pair->count > 2) jinja_raise(r, "too many values to unpack (expected 2)");
-        if (pair->items[0].kind != J_STRING)
-            jinja_raise(r, "make_encoder() argument 6 must be str, not %s", jinja_type_name(pair->items[0]));
-        if (pair->items[1].kind != J_STRING)
-            jinja_raise(r, "make_encoder() argument 5 must be str, not %s", jinja_type_name(pair->items[1]));
+        for (size_t i = 2; i > 0; i--)
+            if (pair->items[i - 1].kind != J_STRING)
+                jinja_raise(r, "make_encoder() argument %d must be str, not %s", i == 2 ? 5 : 6,
+                            jinja_type_name(pair->items[i - 1]));
         style.item_separator = pair->items[0].string;
         style.key_separator = pair->items[1].string;
     }
@@ -177,6 +177,9 @@ static jvalue sorted_copy(jrender *r, jvalue value)
     jinja_enter(r);
     if (value.kind == J_DICT) {
         jlist *items = jinja_collect(r, (jvalue){.kind = J_VIEW, .view = &(jview){value.dict, JVIEW_ITEMS}});
+        for (size_t i = 1; i < value.dict->count; i++)
+            if (value.dict->entries[i].key.kind != value.dict->entries[0].key.kind)
+                jinja_raise(r, "pprint of a dict with keys of several types is not supported");
         jdict *sorted = jdict_new(r);
         jinja_sort(r, items, NULL, false);
         for (size_t i = 0; i < items->count; i++)

@@ -1,8 +1,10 @@
-// json.dumps.
+// JSON: the caller's values in, and json.dumps.
 #include "text/jinja_render.h"
 #include "text/jinja_text.h"
 #include "text/jinja_unicode.h"
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,4 +153,63 @@ jvalue jinja_to_json(jrender *r, jvalue value, const jjson_style *style)
     writer w = {r, style, 0};
     write_value(&w, value);
     return jtext_end(r, begin);
+}
+
+// ---- from JSON ----
+
+static jvalue number_from_json(jrender *r, yyjson_val *json)
+{
+    if (yyjson_is_sint(json)) return jint(yyjson_get_sint(json));
+    if (yyjson_is_real(json)) return jfloat(yyjson_get_real(json));
+    uint64_t number = yyjson_get_uint(json);
+    if (number <= INT64_MAX) return jint((int64_t)number);
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
+    jvalue big = jinja_string_copy(r, digits, (size_t)length);
+    big.kind = J_BIG;
+    return big;
+}
+
+// A number kept as text (YYJSON_READ_BIGNUM_AS_RAW).
+static jvalue raw_from_json(jrender *r, yyjson_val *json)
+{
+    jvalue number = jinja_string_copy(r, yyjson_get_raw(json), yyjson_get_len(json));
+    const char *text = number.string->data;
+    if (strpbrk(text, ".eE")) return jfloat(strtod(text, NULL));
+    errno = 0;
+    long long small = strtoll(text, NULL, 10);
+    if (!errno) return jint(small);
+    number.kind = J_BIG;
+    return number;
+}
+
+static jvalue container_from_json(jrender *r, yyjson_val *json)
+{
+    size_t i, count;
+    yyjson_val *key, *item;
+    jinja_enter(r);
+    if (yyjson_is_arr(json)) {
+        jlist *list = jlist_new(r, yyjson_arr_size(json));
+        yyjson_arr_foreach(json, i, count, item) jlist_append(r, list, jinja_from_json(r, item));
+        jinja_leave(r);
+        return jinja_list(list);
+    }
+    jdict *dict = jdict_new(r);
+    yyjson_obj_foreach(json, i, count, key, item) jdict_set(
+        r, dict, jinja_string_of(r, yyjson_get_str(key), yyjson_get_len(key)), jinja_from_json(r, item));
+    jinja_leave(r);
+    return (jvalue){.kind = J_DICT, .dict = dict};
+}
+
+jvalue jinja_from_json(jrender *r, yyjson_val *json)
+{
+    switch (yyjson_get_type(json)) {
+    case YYJSON_TYPE_BOOL: return jbool(yyjson_get_bool(json));
+    case YYJSON_TYPE_NUM: return number_from_json(r, json);
+    case YYJSON_TYPE_RAW: return raw_from_json(r, json);
+    case YYJSON_TYPE_STR: return jinja_string_of(r, yyjson_get_str(json), yyjson_get_len(json));
+    case YYJSON_TYPE_ARR:
+    case YYJSON_TYPE_OBJ: return container_from_json(r, json);
+    default: return jnone();
+    }
 }

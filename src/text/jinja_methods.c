@@ -251,10 +251,10 @@ static search search_arguments(jrender *r, jvalue self, const jarguments *a, con
     return found;
 }
 
-static const char *find_last(const char *data, size_t length, const jstring *sub)
+static const char *find_last(jrender *r, const char *data, size_t length, const jstring *sub)
 {
     if (sub->length > length) return NULL;
-    for (size_t i = length - sub->length + 1; i > 0; i--)
+    for (size_t i = length - sub->length + 1; i > 0; i--, jinja_step(r, sub->length / 64))
         if (memcmp(data + i - 1, sub->data, sub->length) == 0) return data + i - 1;
     return NULL;
 }
@@ -268,7 +268,7 @@ static int64_t find(jrender *r, jvalue self, const jarguments *a, const char *na
     size_t length = what.end - what.begin;
     jinja_step(r, length / 16);
     const char *found =
-        last ? find_last(data, length, what.sub) : memmem(data, length, what.sub->data, what.sub->length);
+        last ? find_last(r, data, length, what.sub) : memmem(data, length, what.sub->data, what.sub->length);
     if (!found) return -1;
     return (int64_t)utf8_count(self.string->data, (size_t)(found - self.string->data));
 }
@@ -383,7 +383,7 @@ static jlist *rsplit_at(jrender *r, const jstring *s, const jstring *separator, 
     size_t end = s->length;
     jinja_step(r, s->length / 16);
     for (; limit != 0; limit--) {
-        const char *found = find_last(s->data, end, separator);
+        const char *found = find_last(r, s->data, end, separator);
         if (!found) break;
         append_part(r, parts, s, (size_t)(found - s->data) + separator->length, end);
         end = (size_t)(found - s->data);
@@ -460,7 +460,7 @@ static jvalue partition(jrender *r, jvalue self, const jarguments *a, const char
     const jstring *s = self.string,
                   *separator = string_argument(r, jmethod_one(r, "str", name, a), "must be str, not %s");
     if (!separator->length) jinja_raise(r, "empty separator");
-    const char *found = last ? find_last(s->data, s->length, separator)
+    const char *found = last ? find_last(r, s->data, s->length, separator)
                              : memmem(s->data, s->length, separator->data, separator->length);
     size_t at = found  ? (size_t)(found - s->data)
                 : last ? 0

@@ -22,6 +22,7 @@ static jvalue list_index(jrender *r, jvalue self, const jarguments *a)
             jinja_index(r, a->items[i], "slice indices must be integers or have an __index__ method");
         if (bounds[i - 1] < 0) bounds[i - 1] = bounds[i - 1] + count < 0 ? 0 : bounds[i - 1] + count;
     }
+    jinja_step(r, list->count);
     for (int64_t i = bounds[0]; i < count && i < bounds[1]; i++)
         if (same(r, list->items[i], a->items[0])) return jint(i);
     if (self.kind == J_TUPLE) jinja_raise(r, "tuple.index(x): x not in tuple");
@@ -32,6 +33,7 @@ static jvalue list_count(jrender *r, jvalue self, const jarguments *a)
 {
     jvalue item = jmethod_one(r, jinja_type_name(self), "count", a);
     int64_t count = 0;
+    jinja_step(r, self.list->count);
     for (size_t i = 0; i < self.list->count; i++) count += same(r, self.list->items[i], item);
     return jint(count);
 }

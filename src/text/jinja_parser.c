@@ -24,6 +24,7 @@ jnode *jparser_node(jparser *p, jnode_kind kind, uint32_t line)
     jnode *node = jinja_parse_alloc(p->parse, 1, sizeof *node);
     node->kind = kind;
     node->line = line;
+    node->escapes = p->escapes;
     return node;
 }
 
@@ -270,11 +271,14 @@ static jnode *parse_with(jparser *p, uint32_t line)
 static jnode *parse_autoescape(jparser *p, uint32_t line)
 {
     jnode *node = jparser_node(p, JN_SCOPE, line);
+    bool before = p->escapes;
     node->with = jinja_parse_alloc(p->parse, 1, sizeof *node->with);
-    jnode *option = jparser_expression(p, true);
-    if (option->kind != JN_CONST || option->constant.kind != J_BOOL || option->constant.boolean)
-        jinja_parse_fail(p->parse, line, "autoescape is not supported: chat templates are plain text");
+    const jnode *option = jparser_expression(p, true);
+    if (option->kind != JN_CONST || option->constant.kind != J_BOOL)
+        jinja_parse_fail(p->parse, line, "autoescape of anything but true and false is not supported");
+    node->escapes = p->escapes = option->constant.boolean;
     parse_statements(p, node, &node->with->body, (const char *const[]){"endautoescape", NULL}, true);
+    p->escapes = before;
     return node;
 }
 
@@ -359,7 +363,10 @@ static jnode *parse_block(jparser *p, uint32_t line)
             p->parse, p->current.line,
             "Block names in Jinja have to be valid Python identifiers and may not contain hyphens, use an "
             "underscore instead.");
+    bool escapes = p->escapes;
+    p->escapes = false; // blocks are compiled apart
     parse_statements(p, node, &block->body, (const char *const[]){"endblock", NULL}, true);
+    p->escapes = escapes;
     if (block->required && !is_blank(&block->body))
         jinja_parse_fail(p->parse, p->current.line,
                          "Required blocks can only contain comments or whitespace");

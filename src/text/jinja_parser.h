@@ -11,9 +11,9 @@ typedef struct jparser {
     jparse *parse;
     jlexer lexer;
     jtoken current, pushed;
-    bool has_pushed;
-    uint32_t depth;  // of nested parsing functions
-    strmap interned; // names: equal ones are one pointer
+    bool has_pushed, escapes; // escapes: inside {% autoescape true %}
+    uint32_t depth;           // of nested parsing functions
+    strmap interned;          // names: equal ones are one pointer
     const jstring **names;
     size_t num_names, names_capacity;
     struct jtag *tags;        // open tags, innermost first

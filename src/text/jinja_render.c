@@ -75,6 +75,7 @@ void jtext_add(jrender *r, const char *data, size_t length)
     if (length > r->text.limit - r->text.length)
         jinja_raise(r, "the template's output is larger than %zu bytes", r->options.max_output);
     if (!buf_append(&r->text, data, length)) no_memory(r);
+    jinja_pass_over(r, length);
 }
 
 void jtext_string(jrender *r, const jstring *s)

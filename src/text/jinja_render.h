@@ -46,6 +46,7 @@ struct jrender {
     jdict *exported; // what the template set at its top level
     jdict *locals;   // of the scoped block that runs, or NULL
     jactivation *activation;
+    bool escapes;    // what runs is in {% autoescape true %}
     jvalue captured; // what a filter or set block passes to its filter
 };
 
@@ -59,6 +60,10 @@ _Noreturn void jinja_raise_overflow(jrender *r);
 
 // Bounds.
 void jinja_step(jrender *r, size_t count);
+static inline void jinja_pass_over(jrender *r, size_t bytes)
+{
+    r->steps += bytes / 512;
+} // of text; the next step checks
 void jinja_enter(jrender *r);
 static inline void jinja_leave(jrender *r)
 {
@@ -106,6 +111,7 @@ jvalue jinja_pair(jrender *r, jvalue a, jvalue b); // a tuple
 jdict *jdict_new(jrender *r);
 void jdict_set(jrender *r, jdict *dict, jvalue key, jvalue value);
 bool jdict_get(jrender *r, const jdict *dict, jvalue key, jvalue *value);
+jentry *jdict_entry(jrender *r, const jdict *dict, jvalue key, uint64_t hash); // NULL: it is not there
 bool jdict_find(const jdict *dict, const jstring *key, jvalue *value);
 jvalue jinja_from_json(jrender *r, yyjson_val *json);
 
@@ -182,8 +188,8 @@ void jinja_run_template(jrender *r);
 jvalue jinja_global(const jstring *name); // J_MISSING if there is none
 
 // jinja_render, with `prepare` to fill r->context.
-llm_status jinja_render_prepared(const jinja_template *tmpl, void (*prepare)(jrender *r, const void *user), const void *user,
-                                 const jinja_options *options, buf *out, llm_error *err);
+llm_status jinja_render_prepared(const jinja_template *tmpl, void (*prepare)(jrender *r, const void *user),
+                                 const void *user, const jinja_options *options, buf *out, llm_error *err);
 
 // JSON, as json.dumps writes it.
 typedef struct jjson_style {

@@ -88,12 +88,13 @@ static void merge_sort(sorter *s, size_t begin, size_t end)
 
 void jinja_sort(jrender *r, jlist *list, const jlist *keys, bool backwards)
 {
+    if (list->count < 2) return;
     sorter s = {.r = r, .items = list->items, .keys = keys ? keys->items : list->items};
     if (list->count > SMALL) {
         s.spare_keys = jinja_alloc(r, list->count, sizeof *s.spare_keys);
         s.spare_items = jinja_alloc(r, list->count, sizeof *s.spare_items);
     }
     if (backwards) reverse_both(&s, 0, list->count); // equal items keep their order
-    if (list->count > 1) merge_sort(&s, 0, list->count);
+    merge_sort(&s, 0, list->count);
     if (backwards) reverse_both(&s, 0, list->count);
 }

@@ -93,9 +93,10 @@ bool jinja_is_cased_as(const jstring *s, bool upper)
 
 // ---- strip, replace, center, join ----
 
-static bool is_stripped(uint32_t c, const jstring *chars)
+static bool is_stripped(jrender *r, uint32_t c, const jstring *chars)
 {
     if (!chars) return jinja_is_space(c);
+    jinja_step(r, chars->length / 16);
     for (size_t i = 0; i < chars->length;) {
         uint32_t other;
         i += jinja_decode(chars->data + i, &other);
@@ -110,12 +111,12 @@ jvalue jinja_strip(jrender *r, const jstring *s, const jstring *chars, bool left
     uint32_t c;
     while (left && begin < end) {
         size_t bytes = jinja_decode(s->data + begin, &c);
-        if (!is_stripped(c, chars)) break;
+        if (!is_stripped(r, c, chars)) break;
         begin += bytes;
     }
     while (right && end > begin) {
         size_t start = previous(s, end, &c);
-        if (!is_stripped(c, chars)) break;
+        if (!is_stripped(r, c, chars)) break;
         end = start;
     }
     jinja_step(r, (s->length - (end - begin)) / 16);

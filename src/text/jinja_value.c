@@ -1,246 +1,9 @@
-// Values: strings and containers in the arena of a render, and what Python says of any two of them.
+// What Python says of any value, and of any two of them.
 #include "base/strmap.h"
 #include "text/jinja_render.h"
-#include "text/jinja_unicode.h"
-#include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-// ---- strings ----
-
-bool jstring_equals(const jstring *a, const jstring *b)
-{
-    return a == b || (a->length == b->length && memcmp(a->data, b->data, a->length) == 0);
-}
-
-bool jstring_is(const jstring *a, const char *text)
-{
-    size_t length = strlen(text);
-    return a->length == length && memcmp(a->data, text, length) == 0;
-}
-
-// UTF-8 sorts by bytes as by code points.
-int jstring_compare(const jstring *a, const jstring *b)
-{
-    size_t common = a->length < b->length ? a->length : b->length;
-    int order = common ? memcmp(a->data, b->data, common) : 0;
-    if (order) return order < 0 ? -1 : 1;
-    return (a->length > b->length) - (a->length < b->length);
-}
-
-size_t utf8_count(const char *text, size_t length)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < length; i++) count += ((unsigned char)text[i] & 0xC0) != 0x80;
-    return count;
-}
-
-jvalue jinja_string_of(jrender *r, const char *data, size_t length)
-{
-    jstring *string = jinja_alloc(r, 1, sizeof *string);
-    *string = (jstring){data, length, utf8_count(data, length), false};
-    return jstr(string);
-}
-
-jvalue jinja_string_part(jrender *r, const jstring *whole, size_t begin, size_t end)
-{
-    jstring *string = jinja_alloc(r, 1, sizeof *string);
-    size_t length = end - begin;
-    *string = (jstring){whole->data + begin, length,
-                        jis_ascii(whole) ? length : utf8_count(whole->data + begin, length), whole->markup};
-    return jstr(string);
-}
-
-jvalue jinja_string_copy(jrender *r, const char *data, size_t length)
-{
-    char *copy = jinja_alloc(r, length + 1, 1);
-    if (length) memcpy(copy, data, length);
-    return jinja_string_of(r, copy, length);
-}
-
-jvalue jinja_literal(jrender *r, const char *text)
-{
-    return jinja_string_of(r, text, strlen(text));
-}
-
-jvalue jinja_character(jrender *r, const jstring *s, size_t byte, size_t *length)
-{
-    uint32_t c;
-    *length = jinja_decode(s->data + byte, &c);
-    return jinja_string_part(r, s, byte, byte + *length);
-}
-
-size_t jinja_offset(const jstring *s, size_t character)
-{
-    if (character >= s->chars) return s->length;
-    if (jis_ascii(s)) return character;
-    size_t byte = 0;
-    for (; character; character--)
-        for (byte++; byte < s->length && ((unsigned char)s->data[byte] & 0xC0) == 0x80;) byte++;
-    return byte;
-}
-
-jvalue jinja_markup(jrender *r, jvalue string)
-{
-    jstring *copy = jinja_alloc(r, 1, sizeof *copy);
-    *copy = *string.string;
-    copy->markup = true;
-    return jstr(copy);
-}
-
-jvalue jinja_escape(jrender *r, jvalue value)
-{
-    if (value.kind == J_STRING && value.string->markup) return value;
-    const jstring *text = jinja_str(r, value);
-    size_t begin = jtext_begin(r);
-    for (size_t i = 0; i < text->length; i++) {
-        char c = text->data[i];
-        if (c == '&')
-            jtext_literal(r, "&amp;");
-        else if (c == '<')
-            jtext_literal(r, "&lt;");
-        else if (c == '>')
-            jtext_literal(r, "&gt;");
-        else if (c == '\'')
-            jtext_literal(r, "&#39;");
-        else if (c == '"')
-            jtext_literal(r, "&#34;");
-        else
-            jtext_add(r, &c, 1);
-    }
-    return jinja_markup(r, jtext_end(r, begin));
-}
-
-jvalue jinja_concat(jrender *r, const jstring *a, const jstring *b)
-{
-    char *data = jinja_alloc(r, a->length + b->length + 1, 1);
-    jstring *joined = jinja_alloc(r, 1, sizeof *joined);
-    if (a->length) memcpy(data, a->data, a->length);
-    if (b->length) memcpy(data + a->length, b->data, b->length);
-    *joined = (jstring){data, a->length + b->length, a->chars + b->chars, false};
-    return jstr(joined);
-}
-
-// ---- lists ----
-
-jlist *jlist_new(jrender *r, size_t capacity)
-{
-    jlist *list = jinja_alloc(r, 1, sizeof *list);
-    if (capacity) list->items = jinja_alloc(r, capacity, sizeof *list->items);
-    list->capacity = capacity;
-    return list;
-}
-
-void jlist_append(jrender *r, jlist *list, jvalue item)
-{
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? list->capacity * 2 : 4;
-        jvalue *larger = jinja_alloc(r, capacity, sizeof *larger);
-        if (list->count) memcpy(larger, list->items, list->count * sizeof *larger);
-        list->items = larger;
-        list->capacity = capacity;
-    }
-    list->items[list->count++] = item;
-}
-
-jvalue jinja_list(jlist *list)
-{
-    return (jvalue){.kind = J_LIST, .list = list};
-}
-jvalue jinja_tuple(jlist *list)
-{
-    return (jvalue){.kind = J_TUPLE, .list = list};
-}
-
-jvalue jinja_pair(jrender *r, jvalue a, jvalue b)
-{
-    jlist *pair = jlist_new(r, 2);
-    jlist_append(r, pair, a);
-    jlist_append(r, pair, b);
-    return jinja_tuple(pair);
-}
-
-// ---- dicts ----
-
-enum { SMALL_DICT = 8 };
-
-jdict *jdict_new(jrender *r)
-{
-    return jinja_alloc(r, 1, sizeof(jdict));
-}
-
-static bool key_matches(jrender *r, const jentry *entry, jvalue key, uint64_t hash)
-{
-    if (entry->hash != hash) return false;
-    if (entry->key.kind == J_STRING && key.kind == J_STRING)
-        return jstring_equals(entry->key.string, key.string);
-    return jinja_identical(entry->key, key) || jinja_equal(r, entry->key, key);
-}
-
-static jentry *find_entry(jrender *r, const jdict *dict, jvalue key, uint64_t hash)
-{
-    if (!dict->index) {
-        for (size_t i = 0; i < dict->count; i++)
-            if (key_matches(r, &dict->entries[i], key, hash)) return &dict->entries[i];
-        return NULL;
-    }
-    for (size_t i = hash & dict->mask; dict->index[i]; i = (i + 1) & dict->mask)
-        if (key_matches(r, &dict->entries[dict->index[i] - 1], key, hash))
-            return &dict->entries[dict->index[i] - 1];
-    return NULL;
-}
-
-static void index_entry(jdict *dict, size_t number)
-{
-    size_t i = dict->entries[number].hash & dict->mask;
-    while (dict->index[i]) i = (i + 1) & dict->mask;
-    dict->index[i] = (uint32_t)(number + 1);
-}
-
-static void grow_dict(jrender *r, jdict *dict)
-{
-    size_t capacity = dict->capacity ? dict->capacity * 2 : 4;
-    if (capacity > UINT32_MAX / 4)
-        jinja_raise(r, "a dict of more than %zu entries is not supported", dict->count);
-    jentry *larger = jinja_alloc(r, capacity, sizeof *larger);
-    if (dict->count) memcpy(larger, dict->entries, dict->count * sizeof *larger);
-    dict->entries = larger;
-    dict->capacity = capacity;
-    if (capacity <= SMALL_DICT) return;
-    dict->index = jinja_alloc(r, capacity * 2, sizeof *dict->index);
-    dict->mask = capacity * 2 - 1;
-    for (size_t i = 0; i < dict->count; i++) index_entry(dict, i);
-}
-
-void jdict_set(jrender *r, jdict *dict, jvalue key, jvalue value)
-{
-    uint64_t hash = jinja_hash(r, key);
-    jentry *entry = find_entry(r, dict, key, hash);
-    if (entry) {
-        entry->value = value;
-        return;
-    }
-    if (dict->count == dict->capacity) grow_dict(r, dict);
-    dict->entries[dict->count] = (jentry){key, value, hash};
-    if (dict->index) index_entry(dict, dict->count);
-    dict->count++;
-}
-
-bool jdict_get(jrender *r, const jdict *dict, jvalue key, jvalue *value)
-{
-    const jentry *entry = find_entry(r, dict, key, jinja_hash(r, key));
-    if (entry) *value = entry->value;
-    return entry != NULL;
-}
-
-bool jdict_find(const jdict *dict, const jstring *key, jvalue *value)
-{
-    const jentry *entry = find_entry(NULL, dict, jstr(key), hash_bytes(key->data, key->length));
-    if (entry) *value = entry->value;
-    return entry != NULL;
-}
 
 // ---- kinds ----
 
@@ -400,7 +163,9 @@ uint64_t jinja_hash(jrender *r, jvalue value)
     case J_INT: return hash_integer(jinteger(value));
     case J_FLOAT: return hash_double(value.real);
     case J_BIG:
-    case J_STRING: return hash_bytes(value.string->data, value.string->length);
+    case J_STRING:
+        jinja_pass_over(r, value.string->length);
+        return hash_bytes(value.string->data, value.string->length);
     case J_TUPLE:
         jinja_enter(r);
         for (size_t i = 0; i < value.list->count; i++)
@@ -489,6 +254,7 @@ static bool same(jrender *r, jvalue a, jvalue b)
 static bool equal_lists(jrender *r, const jlist *a, const jlist *b)
 {
     if (a->count != b->count) return false;
+    jinja_step(r, a->count);
     for (size_t i = 0; i < a->count; i++)
         if (!same(r, a->items[i], b->items[i])) return false;
     return true;
@@ -498,8 +264,9 @@ static bool equal_dicts(jrender *r, const jdict *a, const jdict *b)
 {
     jvalue other;
     if (a->count != b->count) return false;
+    jinja_step(r, a->count);
     for (size_t i = 0; i < a->count; i++) {
-        const jentry *entry = find_entry(r, b, a->entries[i].key, a->entries[i].hash);
+        const jentry *entry = jdict_entry(r, b, a->entries[i].key, a->entries[i].hash);
         if (!entry) return false;
         other = entry->value;
         if (!same(r, a->entries[i].value, other)) return false;
@@ -522,7 +289,7 @@ static bool equal_views(jrender *r, const jview *a, const jview *b)
         return false;
     if (a->kind == JVIEW_ITEMS) return equal_dicts(r, a->dict, b->dict);
     for (size_t i = 0; i < a->dict->count; i++)
-        if (!find_entry(r, b->dict, a->dict->entries[i].key, a->dict->entries[i].hash)) return false;
+        if (!jdict_entry(r, b->dict, a->dict->entries[i].key, a->dict->entries[i].hash)) return false;
     return true;
 }
 
@@ -534,7 +301,9 @@ bool jinja_equal(jrender *r, jvalue a, jvalue b)
     switch (a.kind) {
     case J_UNDEFINED:
     case J_NONE: return true;
-    case J_STRING: return jstring_equals(a.string, b.string);
+    case J_STRING:
+        if (r) jinja_pass_over(r, a.string->length);
+        return jstring_equals(a.string, b.string);
     case J_LIST:
     case J_TUPLE:
     case J_DICT:
@@ -560,6 +329,7 @@ static bool accept(joperator op, int order)
 static bool compare_lists(jrender *r, joperator op, const jlist *a, const jlist *b)
 {
     size_t i = 0;
+    jinja_step(r, a->count);
     while (i < a->count && i < b->count && same(r, a->items[i], b->items[i])) i++;
     if (i == a->count || i == b->count) return accept(op, (a->count > b->count) - (a->count < b->count));
     return jinja_compare(r, op, a->items[i], b->items[i]);
@@ -568,7 +338,7 @@ static bool compare_lists(jrender *r, joperator op, const jlist *a, const jlist 
 static bool is_subset(jrender *r, const jview *a, const jview *b)
 {
     for (size_t i = 0; i < a->dict->count; i++) {
-        const jentry *mine = &a->dict->entries[i], *entry = find_entry(r, b->dict, mine->key, mine->hash);
+        const jentry *mine = &a->dict->entries[i], *entry = jdict_entry(r, b->dict, mine->key, mine->hash);
         if (!entry || (a->kind == JVIEW_ITEMS && !same(r, mine->value, entry->value))) return false;
     }
     return true;
@@ -585,6 +355,7 @@ bool jinja_compare(jrender *r, joperator op, jvalue a, jvalue b)
 {
     static const char *const signs[] = {[JO_LT] = "<", [JO_LE] = "<=", [JO_GT] = ">", [JO_GE] = ">="};
     if (is_number(a) && is_number(b)) return accept(op, compare_numbers(a, b));
+    if (a.kind == J_STRING) jinja_pass_over(r, a.string->length);
     if (a.kind == J_STRING && b.kind == J_STRING) return accept(op, jstring_compare(a.string, b.string));
     if (a.kind == b.kind && (a.kind == J_LIST || a.kind == J_TUPLE)) {
         jinja_enter(r);
@@ -598,63 +369,4 @@ bool jinja_compare(jrender *r, joperator op, jvalue a, jvalue b)
     if (b.kind == J_UNDEFINED) jinja_raise_undefined(r, b.undefined);
     jinja_raise(r, "'%s' not supported between instances of '%s' and '%s'", signs[op], jinja_type_name(a),
                 jinja_type_name(b));
-}
-
-// ---- from JSON ----
-
-static jvalue number_from_json(jrender *r, yyjson_val *json)
-{
-    if (yyjson_is_sint(json)) return jint(yyjson_get_sint(json));
-    if (yyjson_is_real(json)) return jfloat(yyjson_get_real(json));
-    uint64_t number = yyjson_get_uint(json);
-    if (number <= INT64_MAX) return jint((int64_t)number);
-    char digits[24];
-    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)number);
-    jvalue big = jinja_string_copy(r, digits, (size_t)length);
-    big.kind = J_BIG;
-    return big;
-}
-
-// A number kept as text (YYJSON_READ_BIGNUM_AS_RAW).
-static jvalue raw_from_json(jrender *r, yyjson_val *json)
-{
-    jvalue number = jinja_string_copy(r, yyjson_get_raw(json), yyjson_get_len(json));
-    const char *text = number.string->data;
-    if (strpbrk(text, ".eE")) return jfloat(strtod(text, NULL));
-    errno = 0;
-    long long small = strtoll(text, NULL, 10);
-    if (!errno) return jint(small);
-    number.kind = J_BIG;
-    return number;
-}
-
-static jvalue container_from_json(jrender *r, yyjson_val *json)
-{
-    size_t i, count;
-    yyjson_val *key, *item;
-    jinja_enter(r);
-    if (yyjson_is_arr(json)) {
-        jlist *list = jlist_new(r, yyjson_arr_size(json));
-        yyjson_arr_foreach(json, i, count, item) jlist_append(r, list, jinja_from_json(r, item));
-        jinja_leave(r);
-        return jinja_list(list);
-    }
-    jdict *dict = jdict_new(r);
-    yyjson_obj_foreach(json, i, count, key, item) jdict_set(
-        r, dict, jinja_string_of(r, yyjson_get_str(key), yyjson_get_len(key)), jinja_from_json(r, item));
-    jinja_leave(r);
-    return (jvalue){.kind = J_DICT, .dict = dict};
-}
-
-jvalue jinja_from_json(jrender *r, yyjson_val *json)
-{
-    switch (yyjson_get_type(json)) {
-    case YYJSON_TYPE_BOOL: return jbool(yyjson_get_bool(json));
-    case YYJSON_TYPE_NUM: return number_from_json(r, json);
-    case YYJSON_TYPE_RAW: return raw_from_json(r, json);
-    case YYJSON_TYPE_STR: return jinja_string_of(r, yyjson_get_str(json), yyjson_get_len(json));
-    case YYJSON_TYPE_ARR:
-    case YYJSON_TYPE_OBJ: return container_from_json(r, json);
-    default: return jnone();
-    }
 }

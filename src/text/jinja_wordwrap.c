@@ -77,9 +77,11 @@ static size_t chunk_end(const wrap *w, size_t begin)
     return i;
 }
 
-static bool chunk_is_blank(const wrap *w, size_t chunk)
+// What is dropped at the ends of lines: white space of any kind, though only ASCII's separates words.
+static bool is_droppable(const wrap *w, size_t begin, size_t end)
 {
-    return is_blank(w->c[w->chunks[chunk]]);
+    while (begin < end && jinja_is_space(w->c[begin])) begin++;
+    return begin == end;
 }
 
 static void append_line(wrap *w, jlist *lines, size_t first, size_t end)
@@ -108,14 +110,12 @@ static void wrap_chunks(wrap *w, jlist *lines)
     size_t chunk = 0, start = 0; // `start`: the characters of the current chunk that are left begin here
     if (w->num_chunks) start = w->chunks[0];
     while (chunk < w->num_chunks) {
-        if (lines->count && chunk_is_blank(w, chunk)) {
+        if (lines->count && is_droppable(w, start, w->chunks[chunk + 1])) {
             start = w->chunks[++chunk];
             if (chunk == w->num_chunks) break;
         }
         size_t first = start, end = start, last_begin = start; // of the last piece on the line
-        bool ends_blank = false;
         while (chunk < w->num_chunks && (int64_t)(w->chunks[chunk + 1] - first) <= w->width) {
-            ends_blank = chunk_is_blank(w, chunk);
             last_begin = end;
             end = start = w->chunks[++chunk];
         }
@@ -123,14 +123,13 @@ static void wrap_chunks(wrap *w, jlist *lines)
         if (is_long && (w->break_long || end == first)) {
             size_t chunk_end = w->chunks[chunk + 1];
             last_begin = end;
-            ends_blank = chunk_is_blank(w, chunk);
             if (w->break_long)
                 end = start += break_chunk(w, start, chunk_end, (size_t)w->width - (end - first));
             else
-                end = start = w->chunks[++chunk];      // as wide as it is
-            if (end == last_begin) ends_blank = false; // Python takes the empty piece for the blank one
+                end = start = w->chunks[++chunk]; // as wide as it is
         }
-        append_line(w, lines, first, ends_blank ? last_begin : end);
+        // Python drops the last piece of the line when it is blank, an empty one too
+        append_line(w, lines, first, is_droppable(w, last_begin, end) ? last_begin : end);
         jinja_step(w->r, 1 + end - first);
     }
 }
@@ -161,6 +160,7 @@ jvalue jinja_filter_wordwrap(jrender *r, jvalue *v)
     if (v[0].kind != J_STRING)
         jinja_raise(r, "'%s' object has no attribute 'splitlines'", jinja_type_name(v[0]));
     if (v[3].kind != J_MISSING && v[3].kind != J_NONE) {
+        if (v[3].kind == J_UNDEFINED) jinja_raise_undefined(r, v[3].undefined);
         if (v[3].kind != J_STRING)
             jinja_raise(r, "'%s' object has no attribute 'join'", jinja_type_name(v[3]));
         separator = v[3].string;

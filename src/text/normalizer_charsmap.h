@@ -7,7 +7,7 @@
 typedef struct charsmap {
     uint32_t *units; // the double array
     size_t count;
-    char *texts;     // replacements, each ended by a NUL, and a last NUL
+    char *texts; // replacements, each ended by a NUL, and a last NUL
     size_t length;
 } charsmap;
 

@@ -15,8 +15,7 @@ typedef struct run {
 static llm_status run_step(const run *r, size_t step, const normal_text *text);
 
 // Hands [start, end) of `text` to the step after `step`.
-static llm_status pass(const run *r, size_t step, const normal_text *text, size_t start, size_t end)
-{
+static llm_status pass(const run *r, size_t step, const normal_text *text, size_t start, size_t end) {
     if (start == end) return LLM_OK;
     if (step + 1 == r->p->count) return r->receive(r->user, text->text + start, end - start, r->err);
     normal_text piece = {text->text + start, end - start, 0};
@@ -37,15 +36,13 @@ typedef struct splitter {
     size_t held_start, held_end;
 } splitter;
 
-static llm_status release(splitter *s)
-{
+static llm_status release(splitter *s) {
     if (!s->holds) return LLM_OK;
     s->holds = false;
     return pass(s->r, s->step, s->text, s->held_start, s->held_end);
 }
 
-static llm_status hold(splitter *s, size_t start, size_t end, bool is_delimiter)
-{
+static llm_status hold(splitter *s, size_t start, size_t end, bool is_delimiter) {
     llm_status status = release(s);
     s->holds = true;
     s->held_is_delimiter = is_delimiter;
@@ -54,8 +51,7 @@ static llm_status hold(splitter *s, size_t start, size_t end, bool is_delimiter)
     return status;
 }
 
-static llm_status add_part(splitter *s, size_t start, size_t end, bool is_delimiter)
-{
+static llm_status add_part(splitter *s, size_t start, size_t end, bool is_delimiter) {
     is_delimiter ^= s->inverted;
     bool previous = s->previous_was_delimiter, grows = false;
     s->previous_was_delimiter = is_delimiter;
@@ -72,10 +68,10 @@ static llm_status add_part(splitter *s, size_t start, size_t end, bool is_delimi
     return LLM_OK;
 }
 
-static llm_status split_by_pattern(const run *r, size_t index, const normal_text *text)
-{
+static llm_status split_by_pattern(const run *r, size_t index, const normal_text *text) {
     const pretokenizer_step *step = &r->p->steps[index];
-    splitter s = {.r = r, .step = index, .text = text, .behavior = step->behavior, .inverted = step->inverted};
+    splitter s = {
+        .r = r, .step = index, .text = text, .behavior = step->behavior, .inverted = step->inverted};
     pattern_search search = pattern_begin(&step->pattern, r->scratch->patterns, text->text, text->length);
     size_t start, end, done = 0;
     llm_status status = LLM_OK, found;
@@ -89,13 +85,11 @@ static llm_status split_by_pattern(const run *r, size_t index, const normal_text
     return status == LLM_OK ? release(&s) : status;
 }
 
-static bool is_delimiter(const pretokenizer_step *step, uint32_t c)
-{
+static bool is_delimiter(const pretokenizer_step *step, uint32_t c) {
     return step->is_delimiter ? step->is_delimiter(c) : c == step->character;
 }
 
-static llm_status split_by_class(const run *r, size_t index, const normal_text *text)
-{
+static llm_status split_by_class(const run *r, size_t index, const normal_text *text) {
     const pretokenizer_step *step = &r->p->steps[index];
     splitter s = {.r = r, .step = index, .text = text, .behavior = step->behavior};
     llm_status status = LLM_OK;
@@ -115,8 +109,7 @@ static llm_status split_by_class(const run *r, size_t index, const normal_text *
 
 // --- the others ---
 
-static llm_status split_words(const run *r, size_t index, const normal_text *text)
-{
+static llm_status split_words(const run *r, size_t index, const normal_text *text) {
     enum { SPACE, WORD, OTHER } kind = SPACE, previous = SPACE;
     size_t start = 0, bytes;
     llm_status status = LLM_OK;
@@ -132,8 +125,7 @@ static llm_status split_words(const run *r, size_t index, const normal_text *tex
     return status == LLM_OK && previous != SPACE ? pass(r, index, text, start, text->length) : status;
 }
 
-static void append_marked(buf *out, const char *text, size_t length, const char *mark, size_t mark_length)
-{
+static void append_marked(buf *out, const char *text, size_t length, const char *mark, size_t mark_length) {
     for (size_t i = 0; i < length;) {
         const char *space = memchr(text + i, ' ', length - i);
         size_t end = space ? (size_t)(space - text) : length;
@@ -144,12 +136,13 @@ static void append_marked(buf *out, const char *text, size_t length, const char 
 }
 
 // Pieces begin at the marks.
-static llm_status split_at_marks(const run *r, size_t index, const normal_text *text, const char *mark, size_t mark_length)
-{
+static llm_status split_at_marks(const run *r, size_t index, const normal_text *text, const char *mark,
+                                 size_t mark_length) {
     splitter s = {.r = r, .step = index, .text = text, .behavior = SPLIT_MERGED_WITH_NEXT};
     llm_status status = LLM_OK;
     size_t done = 0;
-    for (const char *found; status == LLM_OK && (found = memmem(text->text + done, text->length - done, mark, mark_length));) {
+    for (const char *found;
+         status == LLM_OK && (found = memmem(text->text + done, text->length - done, mark, mark_length));) {
         size_t start = (size_t)(found - text->text);
         if (start > done) status = add_part(&s, done, start, false);
         if (status == LLM_OK) status = add_part(&s, start, start + mark_length, true);
@@ -159,8 +152,7 @@ static llm_status split_at_marks(const run *r, size_t index, const normal_text *
     return status == LLM_OK ? release(&s) : status;
 }
 
-static llm_status split_metaspace(const run *r, size_t index, const normal_text *source)
-{
+static llm_status split_metaspace(const run *r, size_t index, const normal_text *source) {
     const pretokenizer_step *step = &r->p->steps[index];
     char mark[4];
     size_t mark_length = utf8_encode(step->character, mark);
@@ -175,13 +167,13 @@ static llm_status split_metaspace(const run *r, size_t index, const normal_text 
     append_marked(out, source->text + source->head, source->length - source->head, mark, mark_length);
     if (out->failed) return error_no_memory(r->err, "pre-tokenized text");
     normal_text text = {out->data, out->length, head};
-    return step->split ? split_at_marks(r, index, &text, mark, mark_length) : pass(r, index, &text, 0, text.length);
+    return step->split ? split_at_marks(r, index, &text, mark, mark_length)
+                       : pass(r, index, &text, 0, text.length);
 }
 
-// A piece begins where the script changes. What comes before the first character with a script is lost, as in the
-// Hugging Face library.
-static llm_status split_scripts(const run *r, size_t index, const normal_text *text)
-{
+// A piece begins where the script changes. What comes before the first character with a script is lost, as in
+// the Hugging Face library.
+static llm_status split_scripts(const run *r, size_t index, const normal_text *text) {
     int script, last = 0;
     bool begun = false;
     size_t start = 0, bytes;
@@ -201,8 +193,7 @@ static llm_status split_scripts(const run *r, size_t index, const normal_text *t
     return status == LLM_OK && begun ? pass(r, index, text, start, text->length) : status;
 }
 
-static llm_status split_fixed_length(const run *r, size_t index, const normal_text *text)
-{
+static llm_status split_fixed_length(const run *r, size_t index, const normal_text *text) {
     size_t start = 0, characters = 0, bytes;
     llm_status status = LLM_OK;
     for (size_t i = 0; i < text->length && status == LLM_OK; i += bytes) {
@@ -218,8 +209,7 @@ static llm_status split_fixed_length(const run *r, size_t index, const normal_te
 }
 
 // Writes the text with a space before it, or in the byte alphabet.
-static llm_status rewrite(const run *r, size_t index, const normal_text *source)
-{
+static llm_status rewrite(const run *r, size_t index, const normal_text *source) {
     bool bytes = r->p->steps[index].kind == PRETOKENIZER_BYTES;
     if (!bytes && source->text[0] == ' ') return pass(r, index, source, 0, source->length);
     buf *out = &r->scratch->texts[index];
@@ -240,8 +230,7 @@ static llm_status rewrite(const run *r, size_t index, const normal_text *source)
     return pass(r, index, &text, 0, text.length);
 }
 
-static llm_status run_step(const run *r, size_t step, const normal_text *text)
-{
+static llm_status run_step(const run *r, size_t step, const normal_text *text) {
     switch (r->p->steps[step].kind) {
     case PRETOKENIZER_PATTERN: return split_by_pattern(r, step, text);
     case PRETOKENIZER_CHARACTERS: return split_by_class(r, step, text);
@@ -256,8 +245,7 @@ static llm_status run_step(const run *r, size_t step, const normal_text *text)
 }
 
 llm_status pretokenizer_apply(const pretokenizer *p, pretokenizer_scratch *scratch, const normal_text *text,
-                              piece_receiver *receive, void *user, llm_error *err)
-{
+                              piece_receiver *receive, void *user, llm_error *err) {
     if (!text->length) return LLM_OK;
     if (!p->count) return receive(user, text->text, text->length, err);
     run r = {p, scratch, receive, user, err};

@@ -1,5 +1,5 @@
-// Stop strings by an automaton over all of them (Aho and Corasick): constant work a byte. Its state is the longest
-// end of the text so far that begins a stop string, and exactly that is held back.
+// Stop strings by an automaton over all of them (Aho and Corasick): constant work a byte. Its state is the
+// longest end of the text so far that begins a stop string, and exactly that is held back.
 #include "text/stop_strings.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -11,7 +11,7 @@ typedef struct stop_node {
     uint32_t next[256]; // where a byte leads, failures included
     uint32_t failure;   // the longest proper end of this beginning that is a beginning too
     uint32_t depth;
-    int match;          // the longest string that ends here, -1: none
+    int match; // the longest string that ends here, -1: none
     uint32_t match_length;
 } stop_node;
 
@@ -20,11 +20,10 @@ struct stop_strings {
     size_t count;
     uint32_t state;
     int matched;
-    buf held;         // the bytes of the state, and before them what waits for a whole character
+    buf held; // the bytes of the state, and before them what waits for a whole character
 };
 
-static void insert(stop_strings *s, const char *text, int index)
-{
+static void insert(stop_strings *s, const char *text, int index) {
     uint32_t node = 0;
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         if (!s->nodes[node].next[*c]) {
@@ -39,8 +38,7 @@ static void insert(stop_strings *s, const char *text, int index)
 }
 
 // Level by level: a node's failure and its missing edges come from nodes nearer to the root.
-static bool link_failures(stop_strings *s)
-{
+static bool link_failures(stop_strings *s) {
     uint32_t *queue = mem_alloc_zero(s->count, sizeof *queue);
     size_t head = 0, tail = 0;
     if (!queue) return false;
@@ -67,16 +65,17 @@ static bool link_failures(stop_strings *s)
     return true;
 }
 
-llm_status stop_strings_create(const char *const *strings, size_t count, stop_strings **out, llm_error *err)
-{
+llm_status stop_strings_create(const char *const *strings, size_t count, stop_strings **out, llm_error *err) {
     size_t total = 1;
     *out = NULL;
     for (size_t i = 0; i < count; i++) {
         size_t length = strlen(strings[i]);
         if (!length) return error_set(err, LLM_INVALID_ARGUMENT, "a stop string is empty");
-        if (!utf8_valid(strings[i], length)) return error_set(err, LLM_INVALID_ARGUMENT, "a stop string is not valid UTF-8");
+        if (!utf8_valid(strings[i], length))
+            return error_set(err, LLM_INVALID_ARGUMENT, "a stop string is not valid UTF-8");
         if (length > LONGEST_TOTAL || (total += length) > LONGEST_TOTAL)
-            return error_set(err, LLM_INVALID_ARGUMENT, "the stop strings have more than %d bytes", LONGEST_TOTAL);
+            return error_set(err, LLM_INVALID_ARGUMENT, "the stop strings have more than %d bytes",
+                             LONGEST_TOTAL);
     }
     stop_strings *s = mem_alloc_zero(1, sizeof *s);
     if (!s || !(s->nodes = mem_alloc(total * sizeof *s->nodes))) {
@@ -94,8 +93,7 @@ llm_status stop_strings_create(const char *const *strings, size_t count, stop_st
     return LLM_OK;
 }
 
-void stop_strings_free(stop_strings *s)
-{
+void stop_strings_free(stop_strings *s) {
     if (!s) return;
     mem_free(s->nodes);
     buf_free(&s->held);
@@ -103,16 +101,14 @@ void stop_strings_free(stop_strings *s)
 }
 
 // Gives out the first bytes of what is held.
-static void release(stop_strings *s, size_t length, buf *out)
-{
+static void release(stop_strings *s, size_t length, buf *out) {
     if (!length) return;
     buf_append(out, s->held.data, length);
     memmove(s->held.data, s->held.data + length, s->held.length - length);
     s->held.length -= length;
 }
 
-llm_status stop_strings_push(stop_strings *s, const char *text, size_t length, buf *out, llm_error *err)
-{
+llm_status stop_strings_push(stop_strings *s, const char *text, size_t length, buf *out, llm_error *err) {
     if (s->matched >= 0) return LLM_OK;
     size_t used = 0, before = s->held.length;
     while (used < length && s->nodes[s->state].match < 0)
@@ -130,18 +126,18 @@ llm_status stop_strings_push(stop_strings *s, const char *text, size_t length, b
     return out->failed ? error_no_memory(err, "stop strings") : LLM_OK;
 }
 
-llm_status stop_strings_finish(stop_strings *s, buf *out, llm_error *err)
-{
+llm_status stop_strings_finish(stop_strings *s, buf *out, llm_error *err) {
     if (s->matched < 0) release(s, s->held.length, out);
     buf_clear(&s->held);
     s->state = 0;
     return out->failed ? error_no_memory(err, "stop strings") : LLM_OK;
 }
 
-int stop_strings_matched(const stop_strings *s) { return s->matched; }
+int stop_strings_matched(const stop_strings *s) {
+    return s->matched;
+}
 
-void stop_strings_reset(stop_strings *s)
-{
+void stop_strings_reset(stop_strings *s) {
     buf_clear(&s->held);
     s->state = 0;
     s->matched = -1;

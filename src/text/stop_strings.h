@@ -6,7 +6,8 @@
 
 typedef struct stop_strings stop_strings; // one stream; used by one thread at a time
 
-// Copies the strings (UTF-8). None at all is fine: everything passes. An empty string is LLM_INVALID_ARGUMENT.
+// Copies the strings (UTF-8). None at all is fine: everything passes. An empty string is
+// LLM_INVALID_ARGUMENT.
 llm_status stop_strings_create(const char *const *strings, size_t count, stop_strings **out, llm_error *err);
 void stop_strings_free(stop_strings *stops); // stop_strings_free(NULL) does nothing
 
@@ -14,7 +15,8 @@ void stop_strings_free(stop_strings *stops); // stop_strings_free(NULL) does not
 // part of a stop string. When one has come, the text before it has been appended, stop_strings_matched says
 // which, and all later text is swallowed. The match that ends first counts; of those, the longest.
 llm_status stop_strings_push(stop_strings *stops, const char *text, size_t length, buf *out, llm_error *err);
-llm_status stop_strings_finish(stop_strings *stops, buf *out, llm_error *err); // end of text: what was held back
+llm_status stop_strings_finish(stop_strings *stops, buf *out,
+                               llm_error *err);      // end of text: what was held back
 int stop_strings_matched(const stop_strings *stops); // index of the string that came, -1: none yet
 void stop_strings_reset(stop_strings *stops);        // for the next stream
 

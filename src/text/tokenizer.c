@@ -6,32 +6,35 @@
 
 enum { LARGEST_FILE = 512 << 20 };
 
-static llm_status check_version(yyjson_val *root, llm_error *err)
-{
+static llm_status check_version(yyjson_val *root, llm_error *err) {
     const char *version;
     if (!yyjson_is_obj(root)) return error_set(err, LLM_LOAD_FAILED, "not a tokenizer");
     llm_status status = json_get_string(root, "version", "1.0", &version, err);
     if (status == LLM_OK && strcmp(version, "1.0") != 0)
-        return error_set(err, LLM_UNSUPPORTED_FORMAT, "the tokenizer's version \"%.20s\" is not supported", version);
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "the tokenizer's version \"%.20s\" is not supported",
+                         version);
     return status;
 }
 
-// "truncation" and "padding" are not read: they are settings of whoever saved the file, and mlx-lm resets them too.
-static llm_status read_parts(yyjson_val *root, tokenizer *tok, llm_error *err)
-{
+// "truncation" and "padding" are not read: they are settings of whoever saved the file, and mlx-lm resets
+// them too.
+static llm_status read_parts(yyjson_val *root, tokenizer *tok, llm_error *err) {
     llm_status status = check_version(root, err);
     if (status == LLM_OK) status = model_read(yyjson_obj_get(root, "model"), &tok->model, err);
     if (status == LLM_OK) status = normalizer_read(yyjson_obj_get(root, "normalizer"), &tok->normalizer, err);
-    if (status == LLM_OK) status = pretokenizer_read(yyjson_obj_get(root, "pre_tokenizer"), &tok->pretokenizer, err);
-    if (status == LLM_OK) status = post_processor_read(yyjson_obj_get(root, "post_processor"), &tok->post, err);
+    if (status == LLM_OK)
+        status = pretokenizer_read(yyjson_obj_get(root, "pre_tokenizer"), &tok->pretokenizer, err);
+    if (status == LLM_OK)
+        status = post_processor_read(yyjson_obj_get(root, "post_processor"), &tok->post, err);
     if (status == LLM_OK) status = decoder_read(yyjson_obj_get(root, "decoder"), &tok->decoder, err);
-    if (status == LLM_OK) status = added_read(yyjson_obj_get(root, "added_tokens"), &tok->model, &tok->normalizer, &tok->added, err);
+    if (status == LLM_OK)
+        status =
+            added_read(yyjson_obj_get(root, "added_tokens"), &tok->model, &tok->normalizer, &tok->added, err);
     tok->vocab_size = tok->model.vocab.size > tok->added.ids ? tok->model.vocab.size : tok->added.ids;
     return status;
 }
 
-static llm_status load_document(yyjson_doc *doc, const char *name, tokenizer **out, llm_error *err)
-{
+static llm_status load_document(yyjson_doc *doc, const char *name, tokenizer **out, llm_error *err) {
     *out = NULL;
     tokenizer *tok = mem_alloc_zero(1, sizeof *tok);
     if (!tok) return error_no_memory(err, "a tokenizer");
@@ -42,8 +45,8 @@ static llm_status load_document(yyjson_doc *doc, const char *name, tokenizer **o
     return error_prefix(err, "%s", name), status;
 }
 
-llm_status tokenizer_load_json(const char *json, size_t length, const char *name, tokenizer **out, llm_error *err)
-{
+llm_status tokenizer_load_json(const char *json, size_t length, const char *name, tokenizer **out,
+                               llm_error *err) {
     yyjson_doc *doc;
     *out = NULL;
     llm_status status = json_read(json, length, name, &doc, err);
@@ -52,8 +55,7 @@ llm_status tokenizer_load_json(const char *json, size_t length, const char *name
     return status;
 }
 
-llm_status tokenizer_load(const char *path, tokenizer **out, llm_error *err)
-{
+llm_status tokenizer_load(const char *path, tokenizer **out, llm_error *err) {
     yyjson_doc *doc = NULL;
     *out = NULL;
     char *file = file_is_directory(path) ? path_join(path, "tokenizer.json") : mem_copy_string(path);
@@ -65,8 +67,7 @@ llm_status tokenizer_load(const char *path, tokenizer **out, llm_error *err)
     return status;
 }
 
-void tokenizer_free(tokenizer *tok)
-{
+void tokenizer_free(tokenizer *tok) {
     if (!tok) return;
     encoder_free(tok->pool);
     model_free(&tok->model);
@@ -78,16 +79,16 @@ void tokenizer_free(tokenizer *tok)
     mem_free(tok);
 }
 
-size_t tokenizer_vocab_size(const tokenizer *tok) { return tok->vocab_size; }
+size_t tokenizer_vocab_size(const tokenizer *tok) {
+    return tok->vocab_size;
+}
 
-static const added_token *find_added(const tokenizer *tok, int32_t id)
-{
+static const added_token *find_added(const tokenizer *tok, int32_t id) {
     if (id < 0 || (size_t)id >= tok->added.ids || tok->added.by_id[id] < 0) return NULL;
     return &tok->added.tokens[tok->added.by_id[id]];
 }
 
-const char *tokenizer_token_text(const tokenizer *tok, int32_t id, size_t *length)
-{
+const char *tokenizer_token_text(const tokenizer *tok, int32_t id, size_t *length) {
     size_t ignored;
     if (!length) length = &ignored;
     const added_token *added = find_added(tok, id);
@@ -96,43 +97,41 @@ const char *tokenizer_token_text(const tokenizer *tok, int32_t id, size_t *lengt
     return added->content;
 }
 
-const char *tokenizer_decoded_token(const tokenizer *tok, int32_t id, size_t *length)
-{
+const char *tokenizer_decoded_token(const tokenizer *tok, int32_t id, size_t *length) {
     const added_token *added = find_added(tok, id);
     if (!added || !added->normal) return tokenizer_token_text(tok, id, length);
     *length = added->normal_length;
     return added->normal;
 }
 
-int32_t tokenizer_token_id(const tokenizer *tok, const char *text, size_t length)
-{
+int32_t tokenizer_token_id(const tokenizer *tok, const char *text, size_t length) {
     uint32_t index;
     if (strmap_get(&tok->added.by_content, text, length, &index)) return tok->added.tokens[index].id;
     return vocab_find(&tok->model.vocab, text, length);
 }
 
-bool tokenizer_is_special(const tokenizer *tok, int32_t id)
-{
+bool tokenizer_is_special(const tokenizer *tok, int32_t id) {
     const added_token *added = find_added(tok, id);
     return added && added->skipped;
 }
 
 // --- lists of ids ---
 
-bool token_list_append(token_list *list, const int32_t *ids, size_t count)
-{
+bool token_list_append(token_list *list, const int32_t *ids, size_t count) {
     if (!count) return true;
-    if (count > SIZE_MAX - list->count || !mem_grow((void **)&list->ids, &list->capacity, list->count + count, sizeof *list->ids))
+    if (count > SIZE_MAX - list->count ||
+        !mem_grow((void **)&list->ids, &list->capacity, list->count + count, sizeof *list->ids))
         return false;
     memcpy(list->ids + list->count, ids, count * sizeof *ids);
     list->count += count;
     return true;
 }
 
-void token_list_clear(token_list *list) { list->count = 0; }
+void token_list_clear(token_list *list) {
+    list->count = 0;
+}
 
-void token_list_free(token_list *list)
-{
+void token_list_free(token_list *list) {
     mem_free(list->ids);
     *list = (token_list){0};
 }

@@ -17,16 +17,16 @@ typedef struct bpe_merge {
 typedef struct bpe {
     bpe_merge *merges; // open addressing, at most half full
     size_t mask;
-    uint64_t seed; // of their hash
+    uint64_t seed;         // of their hash
     char *prefix, *suffix; // continuing_subword_prefix, end_of_word_suffix; NULL: none
     size_t prefix_length, suffix_length;
     bool has_unknown, fuse_unknown, byte_fallback, ignore_merges;
-    int32_t unknown_id;      // -1: not in the vocabulary, which fails when it is needed
-    int32_t byte_ids[256];   // of "<0x00>" ... "<0xFF>", -1: none
+    int32_t unknown_id;        // -1: not in the vocabulary, which fails when it is needed
+    int32_t byte_ids[256];     // of "<0x00>" ... "<0xFF>", -1: none
     int32_t alphabet_ids[256]; // of the byte alphabet's characters, -1: none
     bool whole_alphabet;
-    // No merge joins a character and a U+2581 after it, but for these characters (and U+2581 itself): a text is cut
-    // there, and its words go through the cache.
+    // No merge joins a character and a U+2581 after it, but for these characters (and U+2581 itself): a text
+    // is cut there, and its words go through the cache.
     bool cuts_at_marks;
     uint32_t joined[8];
     size_t num_joined;
@@ -63,7 +63,7 @@ void bpe_free(bpe *b);
 void read_byte_tokens(const vocab *v, int32_t ids[256]);
 
 typedef struct bpe_symbol {
-    int32_t id; // -1: merged away
+    int32_t id;             // -1: merged away
     int32_t previous, next; // -1: none
 } bpe_symbol;
 
@@ -92,14 +92,15 @@ typedef struct model_scratch {
 
 void model_scratch_free(model_scratch *scratch);
 
-// Appends the ids of a piece. `as_bytes`: the piece is not yet in the byte alphabet, and has to go through it.
-llm_status model_encode(const model *m, model_scratch *scratch, const char *text, size_t length, bool as_bytes,
-                        token_list *out, llm_error *err);
+// Appends the ids of a piece. `as_bytes`: the piece is not yet in the byte alphabet, and has to go through
+// it.
+llm_status model_encode(const model *m, model_scratch *scratch, const char *text, size_t length,
+                        bool as_bytes, token_list *out, llm_error *err);
 llm_status bpe_encode(const model *m, model_scratch *scratch, const char *text, size_t length, bool as_bytes,
                       token_list *out, llm_error *err);
 llm_status unigram_read(yyjson_val *json, const vocab *v, unigram *out, llm_error *err);
-llm_status unigram_encode(const model *m, model_scratch *scratch, const char *text, size_t length, token_list *out,
-                          llm_error *err);
+llm_status unigram_encode(const model *m, model_scratch *scratch, const char *text, size_t length,
+                          token_list *out, llm_error *err);
 void unigram_free(unigram *u);
 
 #endif

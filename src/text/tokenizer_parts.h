@@ -11,13 +11,13 @@
 // --- added tokens ---
 
 typedef struct added_token {
-    char *content;          // as the file has it
+    char *content; // as the file has it
     size_t length;
-    char *normal;           // after the normalizer, NULL: the same. What is searched for, and what it decodes to
+    char *normal; // after the normalizer, NULL: the same. What is searched for, and what it decodes to
     size_t normal_length;
     int32_t id;
     bool single_word, strips_left, strips_right, normalized, special;
-    bool skipped;           // by a decode that leaves out special tokens
+    bool skipped; // by a decode that leaves out special tokens
 } added_token;
 
 // The added tokens that are searched for in one kind of text; values of the trie are indices of added tokens.
@@ -29,13 +29,14 @@ typedef struct added_matcher {
 typedef struct added_tokens {
     added_token *tokens;
     size_t count, capacity;
-    strmap by_content;      // index
-    int32_t *by_id;         // [ids] index, -1: none
+    strmap by_content; // index
+    int32_t *by_id;    // [ids] index, -1: none
     size_t ids;
     added_matcher raw, normal; // in the text as given, and in normalized text
 } added_tokens;
 
-llm_status added_read(yyjson_val *json, const model *m, const normalizer *n, added_tokens *out, llm_error *err);
+llm_status added_read(yyjson_val *json, const model *m, const normalizer *n, added_tokens *out,
+                      llm_error *err);
 void added_free(added_tokens *added);
 
 // Goes through a text: parts between added tokens (token NULL) and the tokens, in order. Parts are not empty.
@@ -44,8 +45,8 @@ typedef struct added_search {
     const added_matcher *matcher;
     const char *text;
     size_t length;
-    size_t position;   // where the next match is looked for
-    size_t done;       // what lies before it has been given out
+    size_t position;            // where the next match is looked for
+    size_t done;                // what lies before it has been given out
     const added_token *waiting; // found, given out after the part before it
     size_t waiting_end;
 } added_search;
@@ -55,7 +56,8 @@ typedef struct added_part {
     const added_token *token;
 } added_part;
 
-added_search added_begin(const added_tokens *added, const added_matcher *matcher, const char *text, size_t length);
+added_search added_begin(const added_tokens *added, const added_matcher *matcher, const char *text,
+                         size_t length);
 bool added_next(added_search *search, added_part *part); // false: the end
 
 // --- post-processor ---

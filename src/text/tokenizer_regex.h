@@ -5,11 +5,12 @@
 #include "base/error.h"
 #include "base/json.h"
 
-// Writes the PCRE2 form of an Oniguruma expression to `out`. What has no counterpart is LLM_UNSUPPORTED_FORMAT.
+// Writes the PCRE2 form of an Oniguruma expression to `out`. What has no counterpart is
+// LLM_UNSUPPORTED_FORMAT.
 llm_status regex_translate(const char *source, size_t length, buf *out, llm_error *err);
 
 typedef struct pattern {
-    char *literal;             // NULL: a regular expression
+    char *literal; // NULL: a regular expression
     size_t literal_length;
     struct pcre2_real_code_8 *code;
 } pattern;
@@ -28,7 +29,8 @@ typedef struct pattern_scratch {
 
 void pattern_scratch_free(pattern_scratch *scratch);
 
-// All matches of a text, one after the other: they do not overlap, and an empty one never follows a match directly.
+// All matches of a text, one after the other: they do not overlap, and an empty one never follows a match
+// directly.
 typedef struct pattern_search {
     const pattern *pattern;
     pattern_scratch *scratch;
@@ -38,8 +40,8 @@ typedef struct pattern_search {
 } pattern_search;
 
 pattern_search pattern_begin(const pattern *p, pattern_scratch *scratch, const char *text, size_t length);
-// LLM_OK with a match in [*start, *end), LLM_END after the last one, or an error: a match that takes too long is
-// LLM_UNSUPPORTED_FORMAT.
+// LLM_OK with a match in [*start, *end), LLM_END after the last one, or an error: a match that takes too long
+// is LLM_UNSUPPORTED_FORMAT.
 llm_status pattern_next(pattern_search *search, size_t *start, size_t *end, llm_error *err);
 
 #endif

@@ -15,8 +15,7 @@ typedef struct builder {
     size_t nodes_capacity, queue_capacity;
 } builder;
 
-static int compare_items(const void *a, const void *b)
-{
+static int compare_items(const void *a, const void *b) {
     const trie_item *x = a, *y = b;
     int order = memcmp(x->text, y->text, x->length < y->length ? x->length : y->length);
     if (order) return order;
@@ -24,8 +23,7 @@ static int compare_items(const void *a, const void *b)
     return x->value < y->value ? -1 : x->value > y->value;
 }
 
-static bool add_node(builder *b, uint8_t label, pending rest)
-{
+static bool add_node(builder *b, uint8_t label, pending rest) {
     trie *t = b->out;
     if (t->count == UINT32_MAX) return false;
     if (!mem_grow((void **)&t->nodes, &b->nodes_capacity, (size_t)t->count + 1, sizeof *t->nodes) ||
@@ -36,8 +34,7 @@ static bool add_node(builder *b, uint8_t label, pending rest)
     return true;
 }
 
-static bool fill_node(builder *b, const trie_item *items, uint32_t node)
-{
+static bool fill_node(builder *b, const trie_item *items, uint32_t node) {
     pending own = b->queue[node];
     uint32_t i = own.low, first = b->out->count;
     for (; i < own.high && items[i].length == own.depth; i++)
@@ -53,8 +50,7 @@ static bool fill_node(builder *b, const trie_item *items, uint32_t node)
     return true;
 }
 
-bool trie_build(trie *t, trie_item *items, size_t count)
-{
+bool trie_build(trie *t, trie_item *items, size_t count) {
     *t = (trie){0};
     if (!count) return true;
     builder b = {.out = t};
@@ -73,20 +69,20 @@ bool trie_build(trie *t, trie_item *items, size_t count)
     return true;
 }
 
-uint32_t trie_child_slow(const trie *t, uint32_t node, uint8_t label)
-{
+uint32_t trie_child_slow(const trie *t, uint32_t node, uint8_t label) {
     const trie_node *own = &t->nodes[node];
     uint32_t low = own->first_child, high = low + own->children;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (t->nodes[middle].label < label) low = middle + 1;
-        else high = middle;
+        if (t->nodes[middle].label < label)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < own->first_child + own->children && t->nodes[low].label == label ? low : 0;
 }
 
-void trie_free(trie *t)
-{
+void trie_free(trie *t) {
     mem_free(t->nodes);
     *t = (trie){0};
 }

@@ -24,15 +24,15 @@ typedef struct trie {
     uint32_t roots[256]; // children of the root by label, 0: none
 } trie;
 
-// Sorts `items` (the array is reordered). Of equal strings the smallest value counts; empty ones are left out. False without memory.
+// Sorts `items` (the array is reordered). Of equal strings the smallest value counts; empty ones are left
+// out. False without memory.
 bool trie_build(trie *t, trie_item *items, size_t count);
 void trie_free(trie *t);
 
 uint32_t trie_child_slow(const trie *t, uint32_t node, uint8_t label);
 
 // The child of `node` for a byte, 0: none. The root is node 0.
-static inline uint32_t trie_child(const trie *t, uint32_t node, uint8_t label)
-{
+static inline uint32_t trie_child(const trie *t, uint32_t node, uint8_t label) {
     return node == 0 ? t->roots[label] : trie_child_slow(t, node, label);
 }
 

@@ -7,8 +7,7 @@
 
 static const double unknown_penalty = 10.0; // below the worst piece
 
-static llm_status read_scores(yyjson_val *list, const vocab *v, unigram *out, llm_error *err)
-{
+static llm_status read_scores(yyjson_val *list, const vocab *v, unigram *out, llm_error *err) {
     size_t index, count;
     yyjson_val *entry;
     double worst = INFINITY;
@@ -16,7 +15,8 @@ static llm_status read_scores(yyjson_val *list, const vocab *v, unigram *out, ll
     if (!out->scores) return error_no_memory(err, "the vocabulary");
     yyjson_arr_foreach(list, index, count, entry) {
         yyjson_val *score = yyjson_arr_get_last(entry);
-        if (!yyjson_is_num(score)) return error_set(err, LLM_LOAD_FAILED, "entry %zu of the vocabulary has no score", index);
+        if (!yyjson_is_num(score))
+            return error_set(err, LLM_LOAD_FAILED, "entry %zu of the vocabulary has no score", index);
         out->scores[index] = yyjson_get_num(score);
         if (out->scores[index] < worst) worst = out->scores[index];
     }
@@ -24,8 +24,7 @@ static llm_status read_scores(yyjson_val *list, const vocab *v, unigram *out, ll
     return LLM_OK;
 }
 
-llm_status unigram_read(yyjson_val *json, const vocab *v, unigram *out, llm_error *err)
-{
+llm_status unigram_read(yyjson_val *json, const vocab *v, unigram *out, llm_error *err) {
     int64_t unknown;
     *out = (unigram){0};
     llm_status status = json_get_bool(json, "byte_fallback", false, &out->byte_fallback, err);
@@ -40,21 +39,19 @@ llm_status unigram_read(yyjson_val *json, const vocab *v, unigram *out, llm_erro
     return status;
 }
 
-void unigram_free(unigram *u)
-{
+void unigram_free(unigram *u) {
     mem_free(u->scores);
     *u = (unigram){0};
 }
 
-static void reach(viterbi_node *node, double score, size_t start, int32_t id)
-{
+static void reach(viterbi_node *node, double score, size_t start, int32_t id) {
     if (node->start == UINT32_MAX || score > node->score) *node = (viterbi_node){score, (uint32_t)start, id};
 }
 
-// Fills nodes[1 .. length]: the best way to each place. Every character is a piece or an unknown, so all places
-// between characters are reached.
-static llm_status find_best(const model *m, viterbi_node *nodes, const char *text, size_t length, llm_error *err)
-{
+// Fills nodes[1 .. length]: the best way to each place. Every character is a piece or an unknown, so all
+// places between characters are reached.
+static llm_status find_best(const model *m, viterbi_node *nodes, const char *text, size_t length,
+                            llm_error *err) {
     const unigram *u = &m->unigram;
     memset(nodes, 0xFF, (length + 1) * sizeof *nodes);
     nodes[0].score = 0;
@@ -73,26 +70,27 @@ static llm_status find_best(const model *m, viterbi_node *nodes, const char *tex
         }
         if (single) continue;
         if (u->unknown_id < 0)
-            return error_set(err, LLM_INVALID_ARGUMENT, "the tokenizer knows neither U+%04X nor an unknown token", c);
+            return error_set(err, LLM_INVALID_ARGUMENT,
+                             "the tokenizer knows neither U+%04X nor an unknown token", c);
         reach(&nodes[start + bytes], nodes[start].score + u->unknown_score, start, u->unknown_id);
     }
     return LLM_OK;
 }
 
 // Unknowns that follow each other are one text, which may still be a token or its bytes. Ids come last first.
-static bool add_unknown(const model *m, const char *text, size_t length, token_list *reversed)
-{
+static bool add_unknown(const model *m, const char *text, size_t length, token_list *reversed) {
     const unigram *u = &m->unigram;
     int32_t id = vocab_find(&m->vocab, text, length);
     bool fits = true, bytes = id < 0 && u->byte_fallback;
     for (size_t i = 0; bytes && i < length; i++) bytes = u->byte_ids[(unsigned char)text[i]] >= 0;
     if (!bytes) return token_list_append(reversed, id < 0 ? &u->unknown_id : &id, 1);
-    for (size_t i = length; i > 0 && fits; i--) fits = token_list_append(reversed, &u->byte_ids[(unsigned char)text[i - 1]], 1);
+    for (size_t i = length; i > 0 && fits; i--)
+        fits = token_list_append(reversed, &u->byte_ids[(unsigned char)text[i - 1]], 1);
     return fits;
 }
 
-static bool collect(const model *m, const viterbi_node *nodes, const char *text, size_t length, token_list *reversed)
-{
+static bool collect(const model *m, const viterbi_node *nodes, const char *text, size_t length,
+                    token_list *reversed) {
     token_list_clear(reversed);
     for (size_t end = length; end > 0;) {
         const viterbi_node *node = &nodes[end];
@@ -108,9 +106,10 @@ static bool collect(const model *m, const viterbi_node *nodes, const char *text,
     return true;
 }
 
-llm_status unigram_encode(const model *m, model_scratch *s, const char *text, size_t length, token_list *out, llm_error *err)
-{
-    if (length >= UINT32_MAX || !mem_grow((void **)&s->nodes, &s->nodes_capacity, length + 1, sizeof *s->nodes))
+llm_status unigram_encode(const model *m, model_scratch *s, const char *text, size_t length, token_list *out,
+                          llm_error *err) {
+    if (length >= UINT32_MAX ||
+        !mem_grow((void **)&s->nodes, &s->nodes_capacity, length + 1, sizeof *s->nodes))
         return error_no_memory(err, "tokens");
     llm_status status = find_best(m, s->nodes, text, length, err);
     if (status != LLM_OK) return status;

@@ -9,13 +9,11 @@ typedef struct vocab_sizes {
     size_t count, bytes, largest_id;
 } vocab_sizes;
 
-static bool matches(const vocab *v, const vocab_slot *slot, uint32_t hash, const char *text, size_t length)
-{
+static bool matches(const vocab *v, const vocab_slot *slot, uint32_t hash, const char *text, size_t length) {
     return slot->hash == hash && slot->length == length && memcmp(v->text + slot->offset, text, length) == 0;
 }
 
-int32_t vocab_find_hashed(const vocab *v, const char *text, size_t length, uint32_t hash)
-{
+int32_t vocab_find_hashed(const vocab *v, const char *text, size_t length, uint32_t hash) {
     if (!v->slots) return -1;
     for (size_t i = hash & v->mask;; i = (i + 1) & v->mask) {
         const vocab_slot *slot = &v->slots[i];
@@ -24,31 +22,30 @@ int32_t vocab_find_hashed(const vocab *v, const char *text, size_t length, uint3
     }
 }
 
-int32_t vocab_find(const vocab *v, const char *text, size_t length)
-{
+int32_t vocab_find(const vocab *v, const char *text, size_t length) {
     return vocab_find_hashed(v, text, length, vocab_hash(v, text, length));
 }
 
-int32_t vocab_find_character(const vocab *v, const char *text, size_t length)
-{
+int32_t vocab_find_character(const vocab *v, const char *text, size_t length) {
     uint32_t c;
     if (length > 3 || !utf8_decode(text, length, &c)) return vocab_find(v, text, length);
     return v->short_ids[c];
 }
 
-static llm_status measure(yyjson_val *json, vocab_sizes *sizes, llm_error *err)
-{
+static llm_status measure(yyjson_val *json, vocab_sizes *sizes, llm_error *err) {
     size_t index, count;
     yyjson_val *key, *value;
     *sizes = (vocab_sizes){0};
     yyjson_obj_foreach(json, index, count, key, value) {
         if (!yyjson_is_uint(value) || yyjson_get_uint(value) > VOCAB_LARGEST_ID)
-            return error_set(err, LLM_LOAD_FAILED, "the vocabulary's \"%.60s\" has no usable id", yyjson_get_str(key));
+            return error_set(err, LLM_LOAD_FAILED, "the vocabulary's \"%.60s\" has no usable id",
+                             yyjson_get_str(key));
         if (yyjson_get_uint(value) > sizes->largest_id) sizes->largest_id = (size_t)yyjson_get_uint(value);
         sizes->bytes += yyjson_get_len(key) + 1;
     }
     yyjson_arr_foreach(json, index, count, value) {
-        if (!yyjson_is_arr(value) || yyjson_arr_size(value) != 2 || !yyjson_is_str(yyjson_arr_get_first(value)))
+        if (!yyjson_is_arr(value) || yyjson_arr_size(value) != 2 ||
+            !yyjson_is_str(yyjson_arr_get_first(value)))
             return error_set(err, LLM_LOAD_FAILED, "entry %zu of the vocabulary is not [text, score]", index);
         sizes->bytes += yyjson_get_len(yyjson_arr_get_first(value)) + 1;
     }
@@ -59,8 +56,7 @@ static llm_status measure(yyjson_val *json, vocab_sizes *sizes, llm_error *err)
     return LLM_OK;
 }
 
-static bool allocate(vocab *v, const vocab_sizes *sizes)
-{
+static bool allocate(vocab *v, const vocab_sizes *sizes) {
     size_t capacity = 16;
     while (capacity / 2 < sizes->count) capacity *= 2;
     v->size = sizes->count ? sizes->largest_id + 1 : 0;
@@ -78,8 +74,7 @@ static bool allocate(vocab *v, const vocab_sizes *sizes)
 }
 
 // A text that comes twice keeps its last id; an id that comes twice keeps its last text.
-static void insert(vocab *v, size_t *used, const char *text, size_t length, int32_t id)
-{
+static void insert(vocab *v, size_t *used, const char *text, size_t length, int32_t id) {
     memcpy(v->text + *used, text, length);
     v->text[*used + length] = 0;
     vocab_token token = {(uint32_t)*used, (uint32_t)length};
@@ -93,13 +88,13 @@ static void insert(vocab *v, size_t *used, const char *text, size_t length, int3
     if (length <= 3 && length && utf8_decode(text, length, &c) == length) v->short_ids[c] = id;
 }
 
-llm_status vocab_read(yyjson_val *json, vocab *out, llm_error *err)
-{
+llm_status vocab_read(yyjson_val *json, vocab *out, llm_error *err) {
     vocab_sizes sizes;
     size_t index, count, used = 0;
     yyjson_val *key, *value;
     *out = (vocab){0};
-    if (!yyjson_is_obj(json) && !yyjson_is_arr(json)) return error_set(err, LLM_LOAD_FAILED, "the model has no vocabulary");
+    if (!yyjson_is_obj(json) && !yyjson_is_arr(json))
+        return error_set(err, LLM_LOAD_FAILED, "the model has no vocabulary");
     llm_status status = measure(json, &sizes, err);
     if (status != LLM_OK) return status;
     if (!allocate(out, &sizes)) {
@@ -115,8 +110,7 @@ llm_status vocab_read(yyjson_val *json, vocab *out, llm_error *err)
     return LLM_OK;
 }
 
-void vocab_free(vocab *v)
-{
+void vocab_free(vocab *v) {
     mem_free(v->text);
     mem_free(v->tokens);
     mem_free(v->slots);

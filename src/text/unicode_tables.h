@@ -18,11 +18,12 @@ typedef struct unicode_addition {
     uint32_t first, last;
 } unicode_addition;
 
-#define UNICODE_SETS(X) \
-    X(numeric) X(word) X(punctuation) X(control) X(nonspacing) X(combining) X(undecomposed) X(unordered) \
-    X(nfc_relevant)
-#define UNICODE_DECLARE(name) \
-    extern const unicode_range unicode_##name[]; \
+#define UNICODE_SETS(X)                                                                                      \
+    X(numeric)                                                                                               \
+    X(word) X(punctuation) X(control) X(nonspacing) X(combining) X(undecomposed) X(unordered)                \
+        X(nfc_relevant)
+#define UNICODE_DECLARE(name)                                                                                \
+    extern const unicode_range unicode_##name[];                                                             \
     extern const size_t unicode_##name##_count;
 UNICODE_SETS(UNICODE_DECLARE)
 

@@ -226,6 +226,32 @@ static void test_options_and_requests_that_cannot_be_are_refused(void **state)
     assert_true(memory.weights_bytes > 0 && memory.resident_bytes > 0);
 }
 
+static void test_template_arguments_may_nest_deeply(void **state)
+{
+    (void)state;
+    llm_model_spec spec;
+    enum { DEPTH = 200000 };
+    llm_model_spec_init(&spec, GOLDEN_DIR "/models/chat");
+    llm_tokenizer *tokenizer = llm_tokenizer_create(&spec, &err);
+    assert_non_null(tokenizer);
+    const char *begin = "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"d\":";
+    char *json = mem_alloc_zero(strlen(begin) + 2 * DEPTH + 2, 1);
+    strcpy(json, begin);
+    memset(json + strlen(begin), '[', DEPTH);
+    memset(json + strlen(begin) + DEPTH, ']', DEPTH);
+    json[strlen(begin) + 2 * DEPTH] = '}';
+    char *text = llm_tokenizer_render_copy(tokenizer, json, &err);
+    if (!text) assert_int_equal(err.code, LLM_TEMPLATE_ERROR); // refused, or not looked at; no crash
+    llm_free(text);
+    text = llm_tokenizer_render_copy(tokenizer, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", &err);
+    assert_non_null(strstr(text, "assistant\n"));
+    llm_free(text);
+    assert_null(llm_tokenizer_render_copy(tokenizer, "{}", &err));
+    assert_int_equal(err.code, LLM_INVALID_ARGUMENT);
+    mem_free(json);
+    llm_tokenizer_free(tokenizer);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -237,6 +263,7 @@ int main(void)
         TEST(test_a_cancelled_turn_leaves_no_trace),
         TEST(test_too_long_prompts_name_both_numbers),
         TEST(test_stop_strings_seeds_and_log_probabilities),
+        TEST(test_template_arguments_may_nest_deeply),
         TEST(test_options_and_requests_that_cannot_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

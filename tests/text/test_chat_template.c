@@ -1,5 +1,5 @@
-// Templates render as Jinja2 does, byte for byte, errors included: all golden files, which Jinja2 itself made as
-// transformers configures it (tools/make_template_golden.py); and the rules of finding a model's template.
+// Templates render as Jinja2 does, byte for byte, errors included: all golden files, which Jinja2 itself made
+// as transformers configures it (tools/make_template_golden.py); and the rules of finding a model's template.
 #include "testing.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -18,6 +18,17 @@ typedef struct tally {
 // 2026-01-02T03:04:05Z, the time in the golden files.
 static const int64_t golden_now = 1767323045;
 
+// An error has Jinja2's message. Where Python itself found the fault, it adds a place in the code that Jinja2
+// made: there is none here.
+static bool has_message(const char *expected)
+{
+    char message[2000];
+    snprintf(message, sizeof message, "%s", expected);
+    char *place = strstr(message, " (<template>, line");
+    if (place) *place = 0;
+    return strstr(err.message, message) != NULL;
+}
+
 static void check_case(const char *name, const jinja_template *parsed, yyjson_val *test, tally *t)
 {
     buf out = {0};
@@ -26,20 +37,17 @@ static void check_case(const char *name, const jinja_template *parsed, yyjson_va
     options.now = golden_now;
     options.now_is_utc = true;
     yyjson_val *error = yyjson_obj_get(test, "error"), *output = yyjson_obj_get(test, "output");
-    llm_status status = parsed ? jinja_render(parsed, yyjson_obj_get(test, "context"), &options, &out, &err) : LLM_TEMPLATE_ERROR;
-    // Where Python itself found a fault, it adds a place in the code that Jinja2 made: there is none here.
-    char reason[2000] = "";
-    if (error) snprintf(reason, sizeof reason, "%s", yyjson_get_str(error));
-    char *place = strstr(reason, " (<template>, line");
-    if (place) *place = 0;
-    bool same = error ? status == LLM_TEMPLATE_ERROR && strstr(err.message, reason)
+    llm_status status = parsed ? jinja_render(parsed, yyjson_obj_get(test, "context"), &options, &out, &err)
+                               : LLM_TEMPLATE_ERROR;
+    bool same = error ? status == LLM_TEMPLATE_ERROR && has_message(yyjson_get_str(error))
                       : status == LLM_OK && out.length == yyjson_get_len(output) &&
                             (out.length == 0 || memcmp(out.data, yyjson_get_str(output), out.length) == 0);
     t->cases++;
     t->errors += error != NULL;
     if (!same) {
         t->differences++;
-        print_message("%s: %s\n  not %s\n", name, status == LLM_OK ? out.data : err.message, yyjson_get_str(error ? error : output));
+        print_message("%s: %s\n  not %s\n", name, status == LLM_OK ? out.data : err.message,
+                      yyjson_get_str(error ? error : output));
     }
     buf_free(&out);
 }
@@ -49,11 +57,10 @@ static void check_template(const char *name, yyjson_val *golden, tally *t)
     yyjson_val *source = yyjson_obj_get(golden, "template"), *test;
     size_t i, count;
     jinja_template *parsed = NULL;
-    // What is of no use without a loader or for plain text is refused by name, not rendered.
     const char *feature = yyjson_get_str(yyjson_obj_get(golden, "name"));
-    if (feature && strncmp(feature, "rare-", 5) == 0) return;
     jinja_parse(yyjson_get_str(source), yyjson_get_len(source), &parsed, &err);
-    yyjson_arr_foreach(yyjson_obj_get(golden, "cases"), i, count, test) check_case(feature ? feature : name, parsed, test, t);
+    yyjson_arr_foreach(yyjson_obj_get(golden, "cases"), i, count, test)
+        check_case(feature ? feature : name, parsed, test, t);
     jinja_template_free(parsed);
 }
 
@@ -83,18 +90,19 @@ static void test_templates_render_as_jinja2_does(void **state)
     assert_int_equal(t.differences, 0);
 }
 
-// Every filter, test, method and operator, one by one (tools/make_jinja_golden.py).
-static void test_expressions_evaluate_as_in_jinja2(void **state)
+// A file {"context", "cases": [[template, output] or [template, null, error]]}; returns how many cases
+// differ.
+static int count_differences(const char *path, size_t *count)
 {
-    (void)state;
     yyjson_doc *doc;
-    assert_ok(json_read_file(GOLDEN_DIR "/jinja.json", 16 << 20, &doc, &err));
+    assert_ok(json_read_file(path, 16 << 20, &doc, &err));
     yyjson_val *root = yyjson_doc_get_root(doc), *test;
-    size_t i, count;
+    size_t i;
     int differences = 0;
-    yyjson_arr_foreach(yyjson_obj_get(root, "cases"), i, count, test)
+    yyjson_arr_foreach(yyjson_obj_get(root, "cases"), i, *count, test)
     {
-        yyjson_val *source = yyjson_arr_get(test, 0), *output = yyjson_arr_get(test, 1), *error = yyjson_arr_get(test, 2);
+        yyjson_val *source = yyjson_arr_get(test, 0), *output = yyjson_arr_get(test, 1),
+                   *error = yyjson_arr_get(test, 2);
         jinja_template *parsed = NULL;
         jinja_options options;
         buf out = {0};
@@ -102,21 +110,41 @@ static void test_expressions_evaluate_as_in_jinja2(void **state)
         options.now = golden_now;
         options.now_is_utc = true;
         llm_status status = jinja_parse(yyjson_get_str(source), yyjson_get_len(source), &parsed, &err);
-        if (status == LLM_OK) status = jinja_render(parsed, yyjson_obj_get(root, "context"), &options, &out, &err);
+        if (status == LLM_OK)
+            status = jinja_render(parsed, yyjson_obj_get(root, "context"), &options, &out, &err);
         const char *text = out.data ? out.data : "";
-        bool same = error ? status == LLM_TEMPLATE_ERROR && strstr(err.message, yyjson_get_str(error))
-                          : status == LLM_OK && out.length == yyjson_get_len(output) && memcmp(text, yyjson_get_str(output), out.length) == 0;
+        bool same = error ? status == LLM_TEMPLATE_ERROR && has_message(yyjson_get_str(error))
+                          : status == LLM_OK && out.length == yyjson_get_len(output) &&
+                                memcmp(text, yyjson_get_str(output), out.length) == 0;
         if (!same) {
             differences++;
-            print_message("%s\n   gives %s%s\n   not   %s%s\n", yyjson_get_str(source), status == LLM_OK ? "" : "error: ",
-                          status == LLM_OK ? text : err.message, error ? "error: " : "", yyjson_get_str(error ? error : output));
+            print_message("%s\n   gives %s%s\n   not   %s%s\n", yyjson_get_str(source),
+                          status == LLM_OK ? "" : "error: ", status == LLM_OK ? text : err.message,
+                          error ? "error: " : "", yyjson_get_str(error ? error : output));
         }
         buf_free(&out);
         jinja_template_free(parsed);
     }
     json_free(doc);
+    return differences;
+}
+
+// Every filter, test, method and operator, one by one (tools/make_jinja_golden.py).
+static void test_expressions_evaluate_as_in_jinja2(void **state)
+{
+    (void)state;
+    size_t count;
+    assert_int_equal(count_differences(GOLDEN_DIR "/jinja.json", &count), 0);
     assert_true(count > 300);
-    assert_int_equal(differences, 0);
+}
+
+// What a grammar makes up: every feature in company of every other (tools/compare_jinja.py --golden).
+static void test_random_templates_render_as_in_jinja2(void **state)
+{
+    (void)state;
+    size_t count;
+    assert_int_equal(count_differences(GOLDEN_DIR "/jinja-random.json", &count), 0);
+    assert_true(count > 1200);
 }
 
 static char folder[] = "/tmp/llmlocal-template-XXXXXX";
@@ -156,17 +184,32 @@ static void test_the_template_and_its_variables_are_found(void **state)
     assert_non_null(mkdtemp(folder));
     assert_ok(chat_template_load(folder, &chat, &err));
     assert_null(chat);
-    put("tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\"},\"chat_template\":\"{{bos_token}}{{eos_token}}{{x}}{{tools}}\"}");
+    put("tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</"
+                                 "s>\"},\"chat_template\":\"{{bos_token}}{{eos_token}}{{x}}{{tools}}\"}");
     expect("{\"messages\":[{\"role\":\"user\"}],\"x\":1}", "<s></s>1None");
     expect("{\"messages\":[{\"role\":\"user\"}],\"bos_token\":\"!\",\"tools\":[1]}", "!</s>[1]");
-    put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"tools\"},{\"name\":\"default\",\"template\":\"plain\"}]}");
+    put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"tools\"},{"
+                                 "\"name\":\"default\",\"template\":\"plain\"}]}");
     expect("{\"messages\":[{\"role\":\"user\"}]}", "plain");
     expect("{\"messages\":[{\"role\":\"user\"}],\"tools\":null}", "plain");
     expect("{\"messages\":[{\"role\":\"user\"}],\"tools\":[1]}", "tools");
     put("tokenizer_config.json", "{}");
-    put("chat_template.json", "{\"chat_template\":\"{{pad_token}}{% for m in messages %}{{m.role}}{{m.x is defined}}{% endfor %}\"}");
+    put("chat_template.json", "{\"chat_template\":\"{{pad_token}}{% for m in messages %}{{m.role}}{{m.x is "
+                              "defined}}{% endfor %}\"}");
     put("special_tokens_map.json", "{\"pad_token\":\"<p>\"}");
     expect("{\"messages\":[{\"role\":\"user\",\"x\":null}]}", "<p>userFalse");
+    put("chat_template.json", "{\"chat_template\":\"{{messages[0]}}\"}");
+    expect("{\"messages\":[{\"a\":1,\"thinking\":\"t\"}]}",
+           "{'thinking': 't', 'a': 1, 'reasoning_content': 't'}");
+    expect("{\"messages\":[{\"reasoning\":\"r\",\"thinking\":null}]}",
+           "{'thinking': 'r', 'reasoning': 'r', 'reasoning_content': 'r'}");
+    put("chat_template.json", "{\"chat_template\":\"{{pad_token}}{{image_token}}{{x_token}}\"}");
+    put("tokenizer_config.json",
+        "{\"pad_token\":\"<c>\",\"image_token\":\"<i>\",\"extra_special_tokens\":{\"x_token\":\"<x>\"}}");
+    expect("{\"messages\":[{}]}", "<p><i><x>"); // the map replaces what the config says ...
+    put("tokenizer_config.json", "{\"pad_token\":\"<c>\",\"added_tokens_decoder\":{}}");
+    expect("{\"messages\":[{}]}", "<c>"); // ... but where the config lists the added tokens
+    put("tokenizer_config.json", "{}");
     put("chat_template.jinja", "from a file");
     expect("{\"messages\":[{\"role\":\"user\"}]}", "from a file");
     assert_ok(chat_template_load(folder, &chat, &err));
@@ -174,7 +217,17 @@ static void test_the_template_and_its_variables_are_found(void **state)
     assert_string_equal(chat_template_token(chat, "pad_token"), "<p>");
     assert_null(chat_template_token(chat, "bos_token"));
     buf out = {0};
-    assert_error(chat_template_render(chat, NULL, NULL, &out, &err), LLM_INVALID_ARGUMENT, "must be an array");
+    assert_error(chat_template_render(chat, NULL, NULL, &out, &err), LLM_INVALID_ARGUMENT,
+                 "must be an array");
+    yyjson_doc *doc;
+    assert_ok(json_read("{\"messages\":[]}", 15, "arguments", &doc, &err));
+    assert_error(chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err), LLM_INVALID_ARGUMENT,
+                 "no messages");
+    json_free(doc);
+    assert_ok(json_read("{\"messages\":[7]}", 16, "arguments", &doc, &err));
+    assert_error(chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err), LLM_INVALID_ARGUMENT,
+                 "an object");
+    json_free(doc);
     chat_template_free(chat);
     put("chat_template.jinja", "{% if %}");
     assert_error(chat_template_load(folder, &chat, &err), LLM_TEMPLATE_ERROR, "line 1");
@@ -188,9 +241,9 @@ static void test_the_template_and_its_variables_are_found(void **state)
     assert_error(chat_template_load(folder, &chat, &err), LLM_LOAD_FAILED, "must be a string");
     put("tokenizer_config.json", "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"1\"}]}");
     assert_ok(chat_template_load(folder, &chat, &err));
-    yyjson_doc *doc;
     assert_ok(json_read("{\"messages\":[{\"role\":\"user\"}]}", 30, "arguments", &doc, &err));
-    assert_error(chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err), LLM_TEMPLATE_ERROR, "none named");
+    assert_error(chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err), LLM_TEMPLATE_ERROR,
+                 "none named");
     json_free(doc);
     chat_template_free(chat);
     drop("tokenizer_config.json");
@@ -198,45 +251,13 @@ static void test_the_template_and_its_variables_are_found(void **state)
     rmdir(folder);
 }
 
-static void render_error(const char *source, const char *expected)
-{
-    chat_template *chat;
-    yyjson_doc *doc;
-    buf out = {0};
-    assert_ok(json_read("{\"messages\":[{\"role\":\"user\"}]}", 30, "arguments", &doc, &err));
-    llm_status status = chat_template_create(source, strlen(source), NULL, &chat, &err);
-    if (status == LLM_OK) status = chat_template_render(chat, yyjson_doc_get_root(doc), NULL, &out, &err);
-    if (status != LLM_TEMPLATE_ERROR || !strstr(err.message, expected)) fail_msg("%.60s: %s", source, status == LLM_OK ? "ok" : err.message);
-    buf_free(&out);
-    json_free(doc);
-    chat_template_free(chat);
-}
-
-static void test_hostile_templates_end(void **state)
-{
-    (void)state;
-    render_error("{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}", "");
-    render_error("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "");
-    render_error("{{ range(1000000000) }}", "");
-    render_error("{{ 'x' * 1000000000000 }}", "");
-    render_error("{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "");
-    render_error("{{ ''.__class__.__mro__ }}", "");
-    render_error("{{ [].append(1) }}", "");
-    render_error("{% include 'x' %}", "no loader");
-    char deep[200001];
-    memset(deep, '(', sizeof deep - 1);
-    memcpy(deep, "{{", 2);
-    deep[sizeof deep - 1] = 0;
-    render_error(deep, "");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_templates_render_as_jinja2_does),
         cmocka_unit_test(test_expressions_evaluate_as_in_jinja2),
+        cmocka_unit_test(test_random_templates_render_as_in_jinja2),
         cmocka_unit_test(test_the_template_and_its_variables_are_found),
-        cmocka_unit_test(test_hostile_templates_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

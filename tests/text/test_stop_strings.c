@@ -8,8 +8,7 @@
 static llm_error err;
 
 // The match that ends first; of those, the longest. Returns where the text is cut.
-static size_t search(const char *const *strings, size_t count, const char *text, size_t length, int *which)
-{
+static size_t search(const char *const *strings, size_t count, const char *text, size_t length, int *which) {
     for (size_t end = 1; end <= length; end++) {
         *which = -1;
         for (size_t i = 0; i < count; i++) {
@@ -22,8 +21,7 @@ static size_t search(const char *const *strings, size_t count, const char *text,
     return length;
 }
 
-static void check(const char *const *strings, size_t count, const char *text, size_t length, unsigned step)
-{
+static void check(const char *const *strings, size_t count, const char *text, size_t length, unsigned step) {
     stop_strings *stops;
     buf out = {0};
     int which = -1;
@@ -45,10 +43,15 @@ static void check(const char *const *strings, size_t count, const char *text, si
     buf_free(&out);
 }
 
-static void test_random_texts(void **state)
-{
+static void test_random_texts(void **state) {
     (void)state;
-    static const char *const strings[] = {"aba", "abab", "bb", "caa", "\xC3\xA9" "a", "\xE2\x82\xAC"};
+    static const char *const strings[] = {"aba",
+                                          "abab",
+                                          "bb",
+                                          "caa",
+                                          "\xC3\xA9"
+                                          "a",
+                                          "\xE2\x82\xAC"};
     static const char *const letters[] = {"a", "b", "c", "\xC3\xA9", "\xE2\x82\xAC", "\xE2\x82\xAD"};
     srand(1);
     for (int i = 0; i < 3000; i++) {
@@ -59,8 +62,7 @@ static void test_random_texts(void **state)
     }
 }
 
-static void test_what_is_held_back(void **state)
-{
+static void test_what_is_held_back(void **state) {
     (void)state;
     stop_strings *stops;
     buf out = {0};
@@ -79,18 +81,21 @@ static void test_what_is_held_back(void **state)
     buf_free(&out);
 }
 
-static void test_refusals(void **state)
-{
+static void test_refusals(void **state) {
     (void)state;
     stop_strings *stops;
     char *huge = calloc(1, 20001);
     memset(huge, 'a', 20000);
-    assert_error(stop_strings_create((const char *const[]){"a", ""}, 2, &stops, &err), LLM_INVALID_ARGUMENT, "empty");
-    assert_error(stop_strings_create((const char *const[]){"\xFF"}, 1, &stops, &err), LLM_INVALID_ARGUMENT, "UTF-8");
-    assert_error(stop_strings_create((const char *const[]){huge}, 1, &stops, &err), LLM_INVALID_ARGUMENT, "more than");
+    assert_error(stop_strings_create((const char *const[]){"a", ""}, 2, &stops, &err), LLM_INVALID_ARGUMENT,
+                 "empty");
+    assert_error(stop_strings_create((const char *const[]){"\xFF"}, 1, &stops, &err), LLM_INVALID_ARGUMENT,
+                 "UTF-8");
+    assert_error(stop_strings_create((const char *const[]){huge}, 1, &stops, &err), LLM_INVALID_ARGUMENT,
+                 "more than");
     for (long i = 0; i < 3; i++) {
         mem_fail_after(i);
-        assert_error(stop_strings_create((const char *const[]){"a"}, 1, &stops, &err), LLM_OUT_OF_MEMORY, "stop strings");
+        assert_error(stop_strings_create((const char *const[]){"a"}, 1, &stops, &err), LLM_OUT_OF_MEMORY,
+                     "stop strings");
         mem_fail_after(-1);
     }
     buf out = {0};
@@ -104,8 +109,7 @@ static void test_refusals(void **state)
     free(huge);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_texts),
         cmocka_unit_test(test_what_is_held_back),
