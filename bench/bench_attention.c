@@ -1,12 +1,12 @@
 // How fast one thread attends: bytes of keys and values a second for decode shapes, floating point operations
 // a second for prefill shapes, for every kernel table that runs here. usage: bench-attention
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "engine/cpu/kernels/kernels.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     TOKENS = 4096,
@@ -21,13 +21,6 @@ static float queries[MAX_QUERIES * MAX_HEAD_DIM], out[MAX_QUERIES * MAX_HEAD_DIM
     sum[MAX_QUERIES];
 static int begin[MAX_QUERIES], end[MAX_QUERIES];
 static _Alignas(64) float scores[MAX_QUERIES * KV_PAGE_TOKENS];
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int compare(const void *a, const void *b)
 {
@@ -46,10 +39,10 @@ static double read_bandwidth(const uint16_t *pool)
     double best = 0;
     for (int i = 0; i < REPETITIONS; i++) {
         uint64_t sums[8] = {0};
-        double start = now();
+        double start = clock_seconds();
         for (size_t at = 0; at < cold_bytes / sizeof *words; at += 8)
             for (int j = 0; j < 8; j++) sums[j] += words[at + (size_t)j];
-        double rate = (double)cold_bytes / (now() - start) * 1e-9;
+        double rate = (double)cold_bytes / (clock_seconds() - start) * 1e-9;
         volatile uint64_t sink =
             sums[0] ^ sums[1] ^ sums[2] ^ sums[3] ^ sums[4] ^ sums[5] ^ sums[6] ^ sums[7];
         (void)sink;
@@ -74,13 +67,13 @@ static double attend_once(const kernels *table, int num_queries, int head_dim, c
                                 .scores = scores};
     for (int i = 0; i < num_queries; i++) max[i] = -INFINITY, sum[i] = 0;
     for (int i = 0; i < num_queries * head_dim; i++) out[i] = 0;
-    double start = now();
+    double start = clock_seconds();
     for (size_t page = 0; page < NUM_PAGES; page++) {
         args.keys = pages + 2 * page * half_page;
         args.values = pages + (2 * page + 1) * half_page;
         table->attention_page(&args);
     }
-    return now() - start;
+    return clock_seconds() - start;
 }
 
 // Median over repetitions; each takes a fresh sequence of the pool when `cold`, else the same one many times.

@@ -2,6 +2,7 @@
 // weights a second for one token (decode waits for memory), multiply-adds a second for many (prefill waits for
 // arithmetic). Every figure is the fastest of REPEATS runs.
 //     bench_kernels [threads] [isa] [MiB of weights]
+#include "base/clock.h"
 #include "engine/cpu/kernels/kernels.h"
 #include "base/cpu.h"
 #include "base/mem.h"
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -34,13 +34,6 @@ typedef struct worker {
     bench_job *job;
     int index;
 } worker;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void *run_worker(void *argument)
 {
@@ -73,10 +66,10 @@ static double measure(bench_job *job)
     }
     for (int i = 0; i < REPEATS; i++) {
         pthread_barrier_wait(&job->barrier);
-        double start = now();
+        double start = clock_seconds();
         job->work(job, 0);
         pthread_barrier_wait(&job->barrier);
-        seconds[i] = now() - start;
+        seconds[i] = clock_seconds() - start;
     }
     for (int i = 1; i < job->num_threads; i++) pthread_join(threads[i], NULL);
     pthread_barrier_destroy(&job->barrier);

@@ -1,12 +1,12 @@
 // The generation loop.
 #include "backend/answer.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "nn/sampler.h"
 #include "text/detokenizer.h"
 #include "text/stop_strings.h"
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 // Tokens of one forward call: a cancellation is noticed between calls, and inside them between layers.
 enum { PREFILL_CHUNK = 512 };
@@ -28,13 +28,6 @@ typedef struct answer {
     llm_error *err;
 } answer;
 
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static llm_status create_sampler(answer *a)
 {
     const llm_generation_config *config = a->config;
@@ -50,7 +43,7 @@ static llm_status create_sampler(answer *a)
     options.repetition_context = options.presence_context = options.frequency_context = config->penalty_window;
     options.seed = config->seed;
     if (options.seed == 0 && getrandom(&options.seed, sizeof options.seed, GRND_NONBLOCK) < 0)
-        options.seed = (uint64_t)(now_seconds() * 1e9);
+        options.seed = (uint64_t)clock_nanoseconds();
     options.logprobs = config->logprobs > 0;
     options.top_logprobs = config->logprobs > 1 ? config->logprobs : 0;
     if (options.top_logprobs > SAMPLER_MAX_TOP_LOGPROBS)
@@ -202,14 +195,14 @@ llm_status answer_run(loaded_model *model, session *s, const token_list *tokens,
     answer a = {.model = model, .session = s, .config = config, .writer = writer, .text = text, .err = err};
     llm_finish_reason reason = LLM_FINISH_CANCELLED;
     engine_interrupt(model->weights, false); // a cancellation from now on is seen by the writer, too
-    double begin = now_seconds(), first;
+    double begin = clock_seconds(), first;
     llm_status status = prepare(&a, tokens);
     if (status == LLM_OK) status = prefill(&a, tokens);
-    first = now_seconds();
+    first = clock_seconds();
     a.stats.prefill_seconds = first - begin;
     if (status == LLM_OK) status = decode(&a, &reason);
     if (status == LLM_OK) status = write_rest(&a);
-    a.stats.decode_seconds = now_seconds() - first;
+    a.stats.decode_seconds = clock_seconds() - first;
     if (status == LLM_CANCELLED) reason = LLM_FINISH_CANCELLED;
     if (status == LLM_OK || status == LLM_CANCELLED) {
         llm_status written = write_info(&a, reason);

@@ -72,7 +72,6 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
         model->vocab_size = files.desc.vocab_size;
         model->context_length = files.desc.context_length;
         if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
-        model->sampling = files.config.sampling;
         find_end_tokens(model, &files.config);
         status = load_weights(&files, options, progress, user, model, err);
     }

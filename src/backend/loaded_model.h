@@ -14,7 +14,6 @@ typedef struct loaded_model {
     int vocab_size, context_length;
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
     int num_eos_ids;
-    sampling_defaults sampling;
 } loaded_model;
 
 // Progress may be NULL. On failure nothing is held.

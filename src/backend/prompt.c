@@ -1,7 +1,5 @@
 // Builds the template's arguments as JSON, renders and tokenises.
 #include "backend/prompt.h"
-#include "base/mem.h"
-#include <stdlib.h>
 #include <string.h>
 
 static void append_member(buf *json, const char *name, const char *text)
@@ -23,29 +21,6 @@ static void append_message(buf *json, const llm_message *message)
     buf_append_char(json, '}');
 }
 
-// The members of the caller's object, which must be one.
-static llm_status append_extra(buf *json, const char *template_json, llm_error *err)
-{
-    yyjson_doc *doc;
-    if (!template_json) return LLM_OK;
-    // The client layer has checked that it is an object; only memory can be missing.
-    llm_status status = json_read(template_json, strlen(template_json), "template_json", &doc, err);
-    if (status != LLM_OK) return status;
-    size_t index, count;
-    yyjson_val *key, *value;
-    yyjson_obj_foreach(yyjson_doc_get_root(doc), index, count, key, value)
-    {
-        char *text = yyjson_val_write(value, YYJSON_WRITE_NOFLAG, NULL);
-        if (!text) json->failed = true;
-        buf_append_char(json, ',');
-        buf_append_json_string(json, yyjson_get_str(key), yyjson_get_len(key));
-        buf_printf(json, ":%s", text ? text : "null");
-        free(text); // yyjson's own allocator made it
-    }
-    json_free(doc);
-    return LLM_OK;
-}
-
 static llm_status render(const loaded_model *model, const llm_message *messages, int num_messages, const char *template_json,
                          buf *text, llm_error *err)
 {
@@ -57,10 +32,13 @@ static llm_status render(const loaded_model *model, const llm_message *messages,
         append_message(&json, &messages[i]);
     }
     buf_append_string(&json, "],\"add_generation_prompt\":true");
-    llm_status status = append_extra(&json, template_json, err);
+    // The client layer has checked the JSON in it: template_json is an object.
+    size_t length = 0;
+    const char *extra = template_json ? json_members(template_json, &length) : NULL;
+    if (length > 0) buf_append_char(&json, ',');
+    buf_append(&json, extra, length);
     buf_append_char(&json, '}');
-    if (status == LLM_OK && json.failed) status = error_no_memory(err, "a prompt");
-    // The client layer has checked the JSON in it.
+    llm_status status = json.failed ? error_no_memory(err, "a prompt") : LLM_OK;
     if (status == LLM_OK) status = json_read(json.data, json.length, "the messages", &doc, err);
     if (status == LLM_OK) status = chat_template_render(model->chat, yyjson_doc_get_root(doc), NULL, text, err);
     json_free(doc);

@@ -71,8 +71,12 @@ char *llm_tokenizer_decode_copy(const llm_tokenizer *t, const int32_t *tokens, i
 static llm_status add_default(const char *json, yyjson_doc **doc, llm_error *err)
 {
     buf whole = {0};
-    bool is_empty = yyjson_obj_size(yyjson_doc_get_root(*doc)) == 0;
-    buf_printf(&whole, "{\"add_generation_prompt\":true%s%s", is_empty ? "" : ",", strchr(json, '{') + 1);
+    size_t length;
+    const char *members = json_members(json, &length);
+    buf_append_string(&whole, "{\"add_generation_prompt\":true");
+    if (length > 0) buf_append_char(&whole, ',');
+    buf_append(&whole, members, length);
+    buf_append_char(&whole, '}');
     json_free(*doc);
     *doc = NULL;
     llm_status status = whole.failed ? error_no_memory(err, "the template's arguments")

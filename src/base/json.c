@@ -47,6 +47,15 @@ llm_status json_read_file(const char *path, size_t limit, yyjson_doc **doc, llm_
     return read_failed(&why, path, err);
 }
 
+const char *json_members(const char *text, size_t *length)
+{
+    static const char white_space[] = " \t\r\n";
+    const char *begin = strchr(text, '{') + 1, *end = strrchr(text, '}');
+    begin += strspn(begin, white_space);
+    *length = end > begin ? (size_t)(end - begin) : 0;
+    return begin;
+}
+
 void json_free(yyjson_doc *doc) { yyjson_doc_free(doc); }
 
 // NULL when the key is absent or null.

@@ -8,6 +8,9 @@
 // A document owns its values; json_free ends them all. `name` (a path) is for error messages.
 llm_status json_read_file(const char *path, size_t limit, yyjson_doc **doc, llm_error *err);
 llm_status json_read(const char *text, size_t length, const char *name, yyjson_doc **doc, llm_error *err);
+// What stands between the braces of `text`, which must have been read as an object; *length is 0 for an empty one.
+// Lets objects be joined as text, which costs no stack however deep they nest. Borrows.
+const char *json_members(const char *text, size_t *length);
 void json_free(yyjson_doc *doc); // json_free(NULL) does nothing
 
 // Optional members of an object: absent or null gives the default; another type is LLM_LOAD_FAILED naming the

@@ -60,7 +60,7 @@ llm_stream *stream_create(size_t queue_bytes, llm_error *err)
     stream->writer.stream = stream;
     stream->queue_bytes = queue_bytes;
     stream->fd = READY_FD_CLOSED;
-    stream->created_ns = wait_now_ns();
+    stream->created_ns = clock_nanoseconds();
     atomic_init(&stream->owners, 2);
     atomic_init(&stream->cancelled, false);
     bool locks = !pthread_mutex_init(&stream->cancel_lock, NULL) && !pthread_mutex_init(&stream->lock, NULL);
@@ -333,7 +333,7 @@ llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk)
     llm_stream *stream = writer->stream;
     pthread_mutex_lock(&stream->lock);
     if (stream->first_token_seconds <= 0 && chunk->kind != LLM_CHUNK_INFO)
-        stream->first_token_seconds = (double)(wait_now_ns() - stream->created_ns) * 1e-9;
+        stream->first_token_seconds = (double)(clock_nanoseconds() - stream->created_ns) * 1e-9;
     llm_status status = chunk->kind == LLM_CHUNK_INFO ? LLM_OK : wait_for_room(stream);
     if (status == LLM_OK) status = write_chunk(stream, chunk);
     pthread_mutex_unlock(&stream->lock);
@@ -350,11 +350,11 @@ llm_status llm_writer_text(llm_stream_writer *writer, const char *text, size_t l
 // False when the time is over. Holds the lock.
 static bool wait_for_chunk(llm_stream *stream, int timeout_ms)
 {
-    int64_t deadline = timeout_ms > 0 ? wait_now_ns() + (int64_t)timeout_ms * 1000000 : 0;
+    int64_t deadline = timeout_ms > 0 ? clock_nanoseconds() + (int64_t)timeout_ms * 1000000 : 0;
     while (!stream->first && !stream->ended) {
         if (timeout_ms < 0)
             pthread_cond_wait(&stream->readable, &stream->lock);
-        else if (wait_now_ns() < deadline)
+        else if (clock_nanoseconds() < deadline)
             wait_until(&stream->readable, &stream->lock, deadline);
         else
             return false;

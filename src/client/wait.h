@@ -1,17 +1,11 @@
 // Waiting for a condition, with time limits by the monotonic clock (which nobody sets).
 #ifndef CLIENT_WAIT_H
 #define CLIENT_WAIT_H
+#include "base/clock.h"
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
-
-static inline int64_t wait_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 static inline bool wait_init(pthread_cond_t *condition)
 {
@@ -31,7 +25,7 @@ static inline bool wait_init(pthread_cond_t *condition)
 static inline void wait_until(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t deadline_ns)
 {
 #ifdef __APPLE__
-    int64_t left = deadline_ns - wait_now_ns();
+    int64_t left = deadline_ns - clock_nanoseconds();
     if (left <= 0) return;
     struct timespec time = {(time_t)(left / 1000000000), (long)(left % 1000000000)};
     pthread_cond_timedwait_relative_np(condition, lock, &time);

@@ -161,6 +161,20 @@ static void test_json_getters_check_types_and_name_keys(void **state)
     mem_fail_after(-1);
 }
 
+static void test_members_of_an_object_as_text(void **state)
+{
+    (void)state;
+    size_t length;
+    const char *text = " { \"a\": {\"b\": 1} , \"c\": \"}\" }\n";
+    const char *members = json_members(text, &length);
+    assert_int_equal(length, strlen("\"a\": {\"b\": 1} , \"c\": \"}\" "));
+    assert_memory_equal(members, "\"a\"", 3);
+    json_members("{}", &length);
+    assert_int_equal(length, 0);
+    json_members("\t{ \n } ", &length);
+    assert_int_equal(length, 0);
+}
+
 static void test_map_and_arena_hold_many_things(void **state)
 {
     (void)state;
@@ -232,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_errors_keep_the_reason_and_whole_characters),
         cmocka_unit_test(test_files_write_read_map_and_name_what_is_wrong),
         cmocka_unit_test(test_json_getters_check_types_and_name_keys),
+        cmocka_unit_test(test_members_of_an_object_as_text),
         cmocka_unit_test(test_map_and_arena_hold_many_things),
         cmocka_unit_test(test_failed_allocations_are_reported_not_fatal),
         cmocka_unit_test(test_log_and_processor),

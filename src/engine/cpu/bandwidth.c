@@ -1,9 +1,9 @@
 // How fast memory is read right now: the limit of decoding, measured beside it.
+#include "base/clock.h"
 #include "base/cpu.h"
 #include "base/mem.h"
 #include "engine/cpu/pool.h"
 #include <string.h>
-#include <time.h>
 
 enum { PIECES = 64, PASSES = 5 };
 #define BANDWIDTH_BYTES ((size_t)256 << 20) // well beyond any cache
@@ -26,13 +26,6 @@ static void read_piece(void *arg, int item, int thread)
     job->sums[item] = sums[0];
 }
 
-static double seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 double llm_measure_read_bandwidth(int num_threads)
 {
     thread_pool *pool;
@@ -47,9 +40,9 @@ double llm_measure_read_bandwidth(int num_threads)
     read_job job = {.data = data, .words = BANDWIDTH_BYTES / sizeof *data / PIECES};
     double best = 0;
     for (int pass = 0; pass < PASSES; pass++) {
-        double start = seconds();
+        double start = clock_seconds();
         thread_pool_run(pool, PIECES, read_piece, &job);
-        double rate = (double)BANDWIDTH_BYTES / (seconds() - start);
+        double rate = (double)BANDWIDTH_BYTES / (clock_seconds() - start);
         if (rate > best) best = rate;
     }
     thread_pool_free(pool);

@@ -91,22 +91,20 @@ static void run_group(cpu_model *model, const matmul_group *group, int num_rows)
     thread_pool_run(model->engine->pool, job.first_item[group->count], matmul_item, &job);
 }
 
-// Makes the integer forms of rows [begin, end) of the input that the matrices read.
-static void quantize_input(cpu_model *model, const matmul_group *group, int cols, int begin, int end)
+// Makes the integer forms of rows [begin, end) of the input that the matrices read. shape_input has said how wide
+// they are.
+static void quantize_input(cpu_model *model, const matmul_group *group, int begin, int end)
 {
     activations *input = &model->work.input;
     const quantized_rows *done[3];
     for (int i = 0, forms = 0; i < group->count; i++) {
         if (!uses_integers(model, group->matrices[i])) continue;
-        quantized_rows *rows = integers_for(model, group->matrices[i]);
+        const quantized_rows *rows = integers_for(model, group->matrices[i]);
         bool again = false;
         for (int j = 0; j < forms; j++) again |= done[j] == rows;
         if (again) continue;
         done[forms++] = rows;
-        quantized_rows shaped = *rows;
-        shaped.cols = cols;
-        shaped.num_rows = end;
-        model->engine->kernels->quantize_rows(input->values + (size_t)begin * input->stride, input->stride, end - begin, &shaped, begin);
+        model->engine->kernels->quantize_rows(input->values + (size_t)begin * input->stride, input->stride, end - begin, rows, begin);
     }
 }
 
@@ -190,7 +188,7 @@ static void before_attention(chunk *c, int row)
     matmul_group group = {0};
     attention_group(c, &group);
     apply_norm(c->model->engine->kernels, &c->block->pre_attention, hidden_row(c, row), input_row(c, row), c->model->desc.hidden_size);
-    quantize_input(c->model, &group, c->model->desc.hidden_size, row, row + 1);
+    quantize_input(c->model, &group, row, row + 1);
 }
 
 static void turn(const chunk *c, float *heads, int num_heads, int row)
@@ -234,7 +232,7 @@ static void quantize_attention(chunk *c, int row)
 {
     matmul_group group = {0};
     add_to_group(&group, &c->block->o, NULL, 0);
-    quantize_input(c->model, &group, c->block->o.matrix.cols, row, row + 1);
+    quantize_input(c->model, &group, row, row + 1);
 }
 
 static void ffn_group(const chunk *c, matmul_group *group)
@@ -261,7 +259,7 @@ static void between_attention_and_ffn(chunk *c, int row)
     ffn_group(c, &group);
     add_result(c, row, &c->block->o, &c->block->post_attention);
     apply_norm(c->model->engine->kernels, &c->block->pre_ffn, hidden_row(c, row), input_row(c, row), c->model->desc.hidden_size);
-    quantize_input(c->model, &group, c->model->desc.hidden_size, row, row + 1);
+    quantize_input(c->model, &group, row, row + 1);
 }
 
 static void activate_row(chunk *c, int row)
@@ -276,7 +274,7 @@ static void activate_row(chunk *c, int row)
     k->activate(c->desc->ffn.activation, gated ? gate : up, gated ? up : NULL, size, input_row(c, row));
     matmul_group group = {0};
     add_to_group(&group, &c->block->down, NULL, 0);
-    quantize_input(c->model, &group, size, row, row + 1);
+    quantize_input(c->model, &group, row, row + 1);
 }
 
 static void after_ffn(chunk *c, int row) { add_result(c, row, &c->block->down, &c->block->post_ffn); }
@@ -336,7 +334,7 @@ static void run_head(chunk *c, int begin, int end, float *logits)
     shape_input(model, model->desc.hidden_size, end - begin);
     for (int i = begin; i < end; i++) {
         apply_norm(model->engine->kernels, &model->final_norm, hidden_row(c, c->logit_rows[i]), input_row(c, i - begin), model->desc.hidden_size);
-        quantize_input(model, &group, model->desc.hidden_size, i - begin, i - begin + 1);
+        quantize_input(model, &group, i - begin, i - begin + 1);
     }
     run_group(model, &group, end - begin);
     for (int i = 0; i < end - begin; i++) {

@@ -1,10 +1,10 @@
 // Threads that take items from a shared ticket. A job is over when its items are done, not when every worker has
 // looked at it: a worker that the system has put aside holds nobody up unless it holds an item.
 #include "engine/cpu/pool.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #define cpu_relax() _mm_pause()
@@ -60,17 +60,10 @@ static void work(thread_pool *pool, uint32_t job, int thread)
     }
 }
 
-static int64_t now_nanoseconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 // Waits for a job other than `last`; returns its number.
 static uint32_t wait_for_job(thread_pool *pool, uint32_t last)
 {
-    int64_t deadline = now_nanoseconds() + SPIN_NANOSECONDS;
+    int64_t deadline = clock_nanoseconds() + SPIN_NANOSECONDS;
     uint32_t job;
     do {
         for (int i = 0; i < SPINS_PER_CLOCK; i++) {
@@ -78,7 +71,7 @@ static uint32_t wait_for_job(thread_pool *pool, uint32_t last)
             if ((job != last && is_open(job)) || atomic_load_explicit(&pool->stop, memory_order_relaxed)) return job;
             cpu_relax();
         }
-    } while (now_nanoseconds() < deadline);
+    } while (clock_nanoseconds() < deadline);
     pthread_mutex_lock(&pool->lock);
     atomic_fetch_add(&pool->sleepers, 1);
     while (job = job_of(atomic_load(&pool->ticket)), (job == last || !is_open(job)) && !atomic_load(&pool->stop))
