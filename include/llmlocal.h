@@ -16,9 +16,10 @@
 //   Errors     are returned as llm_status; the `llm_error *err` that stands last receives code, text and amounts. It
 //              may be NULL. A function that returns a pointer returns NULL on an error.
 //   Threads    Every function may be called from any thread. One stream is read by one thread at a time. Nothing
-//              blocks but loading, unloading, scoring, llm_stream_next with a timeout, and freeing something that
-//              runs. An object is freed once, when no other call on it is running. Callbacks of the library may
-//              cancel, and ask the backend for its state, but not wait for it: it waits for them.
+//              blocks but loading, unloading, scoring, a session's save, load and transcript, llm_stream_next with a
+//              timeout, and freeing something that runs. An object is freed once, when no other call on it is
+//              running. Callbacks of the library may cancel, and ask the backend for its state, but not wait for it:
+//              it waits for them.
 //   Manners    The library never prints, exits, aborts or touches signals. Messages go to llm_set_log's callback.
 #ifndef LLMLOCAL_H
 #define LLMLOCAL_H
@@ -246,7 +247,8 @@ LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); //
 
 // Continues the session: the prompt is the next user message, the answer joins the transcript.
 LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
-// Answers a whole conversation, and leaves the session alone.
+// Answers a whole conversation, and leaves the session alone. What the prompt shares with the latest such request, or
+// completion, is not read again.
 LLM_API llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
                                                   const llm_generation_config *config, llm_error *err);
 // Continues plain text, no template: special tokens are added as the tokenizer does. Leaves the session alone.
@@ -271,7 +273,43 @@ typedef int (*llm_score_function)(void *user, int position, int32_t token, doubl
 LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
                                      llm_score_function on_position, void *user, llm_error *err);
 
-LLM_API void llm_backend_free(llm_backend *backend); // unloads first; streams of it end with LLM_CANCELLED
+// Unloads first; streams of it end with LLM_CANCELLED. Sessions of it stay valid, without a model for ever.
+LLM_API void llm_backend_free(llm_backend *backend);
+
+// ---- Sessions --------------------------------------------------------------------------------------------------
+
+// A chat: a transcript, a system prompt, and what the model has read of them. A backend has one of its own, which
+// llm_backend_generate, _set_system_prompt, _system_prompt_copy and _reset speak of; more may share its model. Sessions
+// know nothing of each other, and the requests of all run one after another in the order in which they were made.
+// When a model is unloaded, or another loaded, a session is empty, keeps its system prompt, and goes on with what is
+// loaded next.
+typedef struct llm_session llm_session;
+
+// Needs no model yet. LLM_UNSUPPORTED_FORMAT: the backend has one session only.
+LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
+// Its answers end with LLM_CANCELLED, the one that runs and those that wait. Does not block. Not for the backend's own.
+LLM_API void llm_session_free(llm_session *session);
+LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
+
+LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
+LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
+LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
+LLM_API llm_status llm_session_reset(llm_session *session, llm_error *err); // forgets the transcript, keeps the system prompt
+
+// The next three block, and wait for the answers that were asked for before; LLM_CANCELLED when an unload comes first.
+
+// The transcript as a JSON array of messages, without the system prompt: {"role":"user","content":"..."}, and
+// "reasoning_content", "tool_calls", "tool_call_id", "name" where a message has them. Without a model: "[]".
+LLM_API char *llm_session_messages_json_copy(llm_session *session, llm_error *err);
+// Writes transcript, system prompt, and what the model has read, so that an answer after llm_session_load is the
+// answer that would have come without it, and reads no more tokens. A safetensors file that only its owner may read;
+// who reads it meanwhile sees the old one or the new one. Without a model: LLM_MODEL_NOT_LOADED.
+LLM_API llm_status llm_session_save(llm_session *session, const char *path, llm_error *err);
+// Replaces all of the session, the system prompt included; on an error it is as it was. A session of another model is
+// LLM_INVALID_ARGUMENT with both names, a damaged file LLM_LOAD_FAILED, what is no session LLM_UNSUPPORTED_FORMAT. A
+// file of another engine or precision gives transcript and system prompt: the next answer reads them again, and a
+// warning goes to the log.
+LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_error *err);
 
 // ---- The MLX backend -------------------------------------------------------------------------------------------
 
@@ -303,7 +341,7 @@ LLM_API double llm_measure_read_bandwidth(int num_threads);
 
 // ---- One's own backend -----------------------------------------------------------------------------------------
 
-#define LLM_BACKEND_API 1
+#define LLM_BACKEND_API 2 // tables of version 1 are taken, too
 
 typedef struct llm_stream_writer llm_stream_writer;
 
@@ -318,11 +356,12 @@ typedef struct llm_request {
     int num_tokens;
     const llm_generation_config *config; // never NULL, always checked
     const char *system_prompt;      // PROMPT: the session's when the request was made; NULL: none
+    void *session;                  // PROMPT: what session_create made; NULL: the backend has no such slot
 } llm_request;
 
 // What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
 // is what llm_backend_create was given. The library calls one slot at a time, except cancel, memory and engine_info,
-// and unload, generate, set_system_prompt, reset, memory and score only while a model is loaded. `err` is never NULL.
+// and all but load, destroy, cancel and engine_info only while a model is loaded. `err` is never NULL.
 typedef struct llm_backend_methods {
     int api_version;  // LLM_BACKEND_API
     const char *name;
@@ -345,10 +384,23 @@ typedef struct llm_backend_methods {
                         void *user, llm_error *err);                                 // LLM_UNSUPPORTED_FORMAT
     // At once, at any time but during load and unload.
     llm_status (*engine_info)(void *state, llm_engine_info *info, llm_error *err);   // LLM_UNSUPPORTED_FORMAT
+
+    // From version 2: sessions. Without session_create there is the backend's own session only. With it every session,
+    // the own one included, gets its state at its first use after a load and loses it before unload; set_system_prompt
+    // and reset are not called then. `session` is what session_create made.
+    llm_status (*session_create)(void *state, void **session, llm_error *err);       // LLM_UNSUPPORTED_FORMAT
+    void (*session_free)(void *state, void *session);                                // must be there if session_create is
+    llm_status (*session_reset)(void *state, void *session, llm_error *err);         // session_free, session_create
+    llm_status (*session_save)(void *state, void *session, const char *system_prompt, const char *path,
+                               llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT
+    // On LLM_OK *system_prompt is NULL or an llm_string_copy, which the library takes. On an error the session is as it was.
+    llm_status (*session_load)(void *state, void *session, const char *path, char **system_prompt,
+                               llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT
+    // As llm_session_messages_json_copy; an llm_string_copy, which the library takes.
+    char *(*session_messages_json)(void *state, void *session, llm_error *err);      // LLM_UNSUPPORTED_FORMAT
 } llm_backend_methods;
 
-// Borrows `methods` for as long as the backend lives, and takes `state`: llm_backend_free calls destroy. On an error
-// the state stays the caller's.
+// Copies `methods` and takes `state`: llm_backend_free calls destroy. On an error the state stays the caller's.
 LLM_API llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err);
 
 // Each blocks while the reader is slow and returns LLM_CANCELLED when the answer is to stop (or LLM_OUT_OF_MEMORY, or

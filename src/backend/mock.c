@@ -1,38 +1,31 @@
 // The mock backend: echoes the last user text. Written against the public table, as any other would be.
-#include "base/error.h"
+#include "backend/transcript.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include <string.h>
 
-typedef struct mock {
-    int transcript_words; // of the session so far
-} mock;
+enum { SESSION_LIMIT = 64 << 20 }; // bytes of a saved session
+
+typedef struct mock_session {
+    llm_message *messages;
+    int num_messages;
+    size_t capacity;
+    int words; // of the transcript and the prompts that it was told
+} mock_session;
 
 static llm_status mock_load(void *state, const llm_model_spec *spec, llm_progress_function progress,
                             void *user, llm_error *err)
 {
-    mock *m = state;
+    (void)state;
     for (int i = 0; i <= 4; i++)
         if (progress(user, "pretending to load", i / 4.0))
             return error_set(err, LLM_CANCELLED, "loading \"%s\" was cancelled", spec->base);
-    m->transcript_words = 0;
     return LLM_OK;
 }
 
 static void mock_unload(void *state)
 {
-    ((mock *)state)->transcript_words = 0;
-}
-
-static llm_status mock_reset(void *state, llm_error *err)
-{
-    (void)err;
-    ((mock *)state)->transcript_words = 0;
-    return LLM_OK;
-}
-
-static void mock_destroy(void *state)
-{
-    mem_free(state);
+    (void)state;
 }
 
 // Length of the next word with the white space before it; 0 at the end.
@@ -50,6 +43,13 @@ static int count_words(const char *text)
     size_t length = text ? strlen(text) : 0;
     for (size_t step; (step = next_word(text, length)); text += step, length -= step) count++;
     return count;
+}
+
+static size_t length_of_words(const char *text, int words)
+{
+    size_t length = 0, step;
+    while (words-- > 0 && (step = next_word(text + length, strlen(text + length)))) length += step;
+    return length;
 }
 
 static const char *last_user_text(const llm_request *request)
@@ -93,18 +93,18 @@ static llm_status write_answer(const char *text, size_t length, int max_words, l
     return status;
 }
 
-static llm_status write_info(mock *m, const llm_request *request, int words, bool cut,
+static llm_status write_info(const llm_request *request, int words, bool cut,
                              llm_stream_writer *writer, llm_error *err)
 {
     int32_t *tokens = mem_alloc_zero((size_t)words, sizeof *tokens);
     if (!tokens) return error_no_memory(err, "the tokens of the answer");
     for (int i = 0; i < words; i++) tokens[i] = i;
-    bool session = request->kind == LLM_REQUEST_PROMPT;
+    const mock_session *session = request->session;
     llm_chunk info = {.kind = LLM_CHUNK_INFO,
                       .finish_reason = cut ? LLM_FINISH_LENGTH : LLM_FINISH_STOP,
                       .tokens = tokens,
                       .num_tokens = words};
-    info.stats.cached_prompt_tokens = session ? m->transcript_words : 0;
+    info.stats.cached_prompt_tokens = session ? session->words : 0;
     info.stats.prompt_tokens = info.stats.cached_prompt_tokens + count_prompt_words(request);
     info.stats.generated_tokens = words;
     llm_status status = llm_writer_chunk(writer, &info);
@@ -112,29 +112,124 @@ static llm_status write_info(mock *m, const llm_request *request, int words, boo
     return status;
 }
 
-static llm_status mock_generate(void *state, const llm_request *request, llm_stream_writer *writer,
-                                llm_error *err)
+// The transcript grows only when the answer is whole.
+static llm_status add_turn(const llm_request *request, const char *answer, int words, llm_error *err)
 {
-    mock *m = state;
+    mock_session *session = request->session;
+    llm_message turn[] = {{.role = "user", .content = request->text}, {.role = "assistant", .content = answer}};
+    if (!session) return LLM_OK;
+    llm_status status = transcript_append(&session->messages, &session->num_messages, &session->capacity, turn, 2, err);
+    if (status == LLM_OK) session->words += count_prompt_words(request) + words;
+    return status;
+}
+
+// "echo: " and the text, up to the first stop string; owned.
+static char *make_answer(const llm_request *request)
+{
     const char *last = last_user_text(request);
     size_t size = strlen(last) + sizeof "echo: ";
     char *answer = mem_alloc(size);
-    if (!answer) return error_no_memory(err, "the answer");
+    if (!answer) return NULL;
     memcpy(answer, "echo: ", 6);
     memcpy(answer + 6, last, size - 6);
-    size_t length = length_before_stop(answer, request->config);
+    answer[length_before_stop(answer, request->config)] = 0;
+    return answer;
+}
+
+static llm_status mock_generate(void *state, const llm_request *request, llm_stream_writer *writer,
+                                llm_error *err)
+{
+    (void)state;
     int words;
-    llm_status status = write_answer(answer, length, request->config->max_tokens, writer, &words);
-    answer[length] = 0;
+    char *answer = make_answer(request);
+    if (!answer) return error_no_memory(err, "the answer");
+    llm_status status = write_answer(answer, strlen(answer), request->config->max_tokens, writer, &words);
     bool cut = status == LLM_OK && words < count_words(answer);
-    mem_free(answer);
+    if (cut) answer[length_of_words(answer, words)] = 0;
     if (status == LLM_OK || status == LLM_CANCELLED) {
-        llm_status written = write_info(m, request, words, cut, writer, err);
+        llm_status written = write_info(request, words, cut, writer, err);
         if (status == LLM_OK) status = written;
     }
-    if (status == LLM_OK && request->kind == LLM_REQUEST_PROMPT)
-        m->transcript_words += count_prompt_words(request) + words;
+    if (status == LLM_OK) status = add_turn(request, answer, words, err);
+    mem_free(answer);
     return status;
+}
+
+// ---- Sessions -----------------------------------------------------------------------------------------------
+
+static llm_status mock_session_create(void *state, void **session, llm_error *err)
+{
+    (void)state;
+    *session = mem_alloc_zero(1, sizeof(mock_session));
+    return *session ? LLM_OK : error_no_memory(err, "a session");
+}
+
+static void mock_session_free(void *state, void *user)
+{
+    mock_session *session = user;
+    (void)state;
+    transcript_clear(session->messages, &session->num_messages);
+    mem_free(session->messages);
+    mem_free(session);
+}
+
+static char *mock_session_messages(void *state, void *user, llm_error *err)
+{
+    const mock_session *session = user;
+    (void)state;
+    return transcript_json_copy(session->messages, session->num_messages, err);
+}
+
+// One JSON object.
+static llm_status mock_session_save(void *state, void *user, const char *system_prompt, const char *path, llm_error *err)
+{
+    const mock_session *session = user;
+    buf json = {0};
+    (void)state;
+    buf_printf(&json, "{\"mock_session\":1,\"words\":%d,\"messages\":", session->words);
+    transcript_to_json(session->messages, session->num_messages, &json);
+    if (system_prompt) buf_append_string(&json, ",\"system_prompt\":");
+    if (system_prompt) buf_append_json_string(&json, system_prompt, strlen(system_prompt));
+    buf_append_char(&json, '}');
+    llm_status status = json.failed ? error_no_memory(err, "a saved session") : file_write(path, json.data, json.length, err);
+    buf_free(&json);
+    return status;
+}
+
+static llm_status read_session(yyjson_val *root, mock_session *session, char **system_prompt, llm_error *err)
+{
+    int64_t version = 0, words = 0;
+    const char *prompt = NULL;
+    llm_status status = json_get_int(root, "mock_session", 0, &version, err);
+    if (status == LLM_OK && version != 1) status = error_set(err, LLM_UNSUPPORTED_FORMAT, "this is not a saved session");
+    if (status == LLM_OK) status = json_get_int(root, "words", 0, &words, err);
+    if (status == LLM_OK && (words < 0 || words > INT32_MAX)) status = error_set(err, LLM_LOAD_FAILED, "\"words\" is out of range");
+    if (status == LLM_OK) status = json_get_string(root, "system_prompt", NULL, &prompt, err);
+    if (status != LLM_OK) return status;
+    if (prompt && !(*system_prompt = mem_copy_string(prompt))) return error_no_memory(err, "the system prompt");
+    session->words = (int)words;
+    status = transcript_from_json(yyjson_obj_get(root, "messages"), &session->messages, &session->num_messages, &session->capacity, err);
+    if (status == LLM_OK) return LLM_OK;
+    mem_free(*system_prompt);
+    *system_prompt = NULL;
+    return status;
+}
+
+static llm_status mock_session_load(void *state, void *user, const char *path, char **system_prompt, llm_error *err)
+{
+    mock_session *session = user, fresh = {0};
+    yyjson_doc *doc;
+    (void)state;
+    llm_status status = json_read_file(path, SESSION_LIMIT, &doc, err);
+    if (status == LLM_LOAD_FAILED) status = error_set(err, LLM_UNSUPPORTED_FORMAT, "%s is not a saved session", path);
+    if (status != LLM_OK) return status;
+    status = read_session(yyjson_doc_get_root(doc), &fresh, system_prompt, err);
+    json_free(doc);
+    if (status != LLM_OK) return error_prefix(err, "%s", path);
+    transcript_clear(session->messages, &session->num_messages);
+    mem_free(session->messages);
+    *session = fresh;
+    return LLM_OK;
 }
 
 llm_backend *llm_mock_backend_create(llm_error *err)
@@ -145,12 +240,11 @@ llm_backend *llm_mock_backend_create(llm_error *err)
         .load = mock_load,
         .unload = mock_unload,
         .generate = mock_generate,
-        .destroy = mock_destroy,
-        .reset = mock_reset,
+        .session_create = mock_session_create,
+        .session_free = mock_session_free,
+        .session_save = mock_session_save,
+        .session_load = mock_session_load,
+        .session_messages_json = mock_session_messages,
     };
-    mock *m = mem_alloc_zero(1, sizeof *m);
-    if (!m) return error_no_memory(err, "the mock backend"), NULL;
-    llm_backend *backend = llm_backend_create(&methods, m, err);
-    if (!backend) mem_free(m);
-    return backend;
+    return llm_backend_create(&methods, NULL, err); // all it knows is in its sessions
 }

@@ -1,5 +1,6 @@
 // Transcript and ledger.
 #include "backend/session.h"
+#include "backend/transcript.h"
 #include "base/mem.h"
 
 llm_status session_create(loaded_model *model, session *s, llm_error *err)
@@ -10,8 +11,7 @@ llm_status session_create(loaded_model *model, session *s, llm_error *err)
 
 void session_reset(session *s)
 {
-    for (int i = 0; i < s->num_messages; i++) mem_free((void *)(uintptr_t)s->messages[i].content);
-    s->num_messages = 0;
+    transcript_clear(s->messages, &s->num_messages);
 }
 
 void session_free(session *s)
@@ -38,16 +38,8 @@ llm_status session_messages(const session *s, const char *system_prompt, const c
 
 llm_status session_add_turn(session *s, const char *prompt, const char *answer, llm_error *err)
 {
-    char *user = mem_copy_string(prompt), *assistant = mem_copy_string(answer);
-    if (!user || !assistant ||
-        !mem_grow((void **)&s->messages, &s->capacity, (size_t)s->num_messages + 2, sizeof *s->messages)) {
-        mem_free(user);
-        mem_free(assistant);
-        return error_no_memory(err, "the transcript");
-    }
-    s->messages[s->num_messages++] = (llm_message){.role = "user", .content = user};
-    s->messages[s->num_messages++] = (llm_message){.role = "assistant", .content = assistant};
-    return LLM_OK;
+    llm_message turn[] = {{.role = "user", .content = prompt}, {.role = "assistant", .content = answer}};
+    return transcript_append(&s->messages, &s->num_messages, &s->capacity, turn, 2, err);
 }
 
 int session_reuse(session *s, const token_list *tokens)

@@ -6,7 +6,7 @@
 typedef struct session {
     engine_seq *seq;
     token_list ledger;
-    llm_message *messages; // role and content are owned
+    llm_message *messages; // all strings are owned (backend/transcript.h)
     int num_messages;
     size_t capacity;
 } session;

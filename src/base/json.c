@@ -56,6 +56,8 @@ const char *json_members(const char *text, size_t *length)
     return begin;
 }
 
+char *json_text_copy(yyjson_val *value) { return yyjson_val_write_opts(value, YYJSON_WRITE_NOFLAG, &json_memory, NULL, NULL); }
+
 void json_free(yyjson_doc *doc) { yyjson_doc_free(doc); }
 
 // NULL when the key is absent or null.

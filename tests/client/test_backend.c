@@ -86,8 +86,10 @@ static void test_tables_that_cannot_work_are_refused(void **state)
 {
     (void)state;
     llm_backend_methods table = scripted_methods;
-    table.api_version = 2;
-    assert_table_refused(table, "version 2");
+    table.api_version = LLM_BACKEND_API + 1;
+    assert_table_refused(table, "versions 1 to");
+    table.api_version = 0;
+    assert_table_refused(table, "version 0");
     table = scripted_methods, table.name = NULL;
     assert_table_refused(table, "\"name\"");
     table = scripted_methods, table.load = NULL;
@@ -120,6 +122,12 @@ static void test_a_table_with_the_least_slots_has_the_defaults(void **state)
     assert_error(llm_backend_engine_info(least, &info, &err), LLM_UNSUPPORTED_FORMAT, "least");
     assert_error(llm_backend_score(least, &token, 1, 0, ignore_position, NULL, &err), LLM_UNSUPPORTED_FORMAT,
                  "cannot score");
+    assert_null(llm_session_create(least, &err));
+    assert_int_equal(err.code, LLM_UNSUPPORTED_FORMAT);
+    assert_error(llm_session_save(llm_backend_session(least), "file", &err), LLM_UNSUPPORTED_FORMAT, "session_save");
+    assert_error(llm_session_load(llm_backend_session(least), "file", &err), LLM_UNSUPPORTED_FORMAT, "session_load");
+    assert_null(llm_session_messages_json_copy(llm_backend_session(least), &err));
+    assert_int_equal(err.code, LLM_UNSUPPORTED_FORMAT);
     script.hold_generate = true;
     llm_stream *stream = llm_backend_generate(least, "hi", NULL, &err);
     wait_for(script.generates);
