@@ -123,7 +123,7 @@ static llm_status mlx_session_load(void *state, void *s, const char *path, char 
 static char *mlx_session_messages(void *state, void *s, llm_error *err)
 {
     (void)state;
-    return transcript_json_copy(((session *)s)->messages, ((session *)s)->num_messages, err);
+    return transcript_json_copy(&((session *)s)->transcript, err);
 }
 
 // ---- The rest

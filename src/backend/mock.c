@@ -1,17 +1,7 @@
 // The mock backend: echoes the last user text. Written against the public table, as any other would be.
-#include "backend/transcript.h"
-#include "base/file.h"
+#include "backend/mock_session.h"
 #include "base/mem.h"
 #include <string.h>
-
-enum { SESSION_LIMIT = 64 << 20 }; // bytes of a saved session
-
-typedef struct mock_session {
-    llm_message *messages;
-    int num_messages;
-    size_t capacity;
-    int words; // of the transcript and the prompts that it was told
-} mock_session;
 
 static llm_status mock_load(void *state, const llm_model_spec *spec, llm_progress_function progress,
                             void *user, llm_error *err)
@@ -112,17 +102,6 @@ static llm_status write_info(const llm_request *request, int words, bool cut,
     return status;
 }
 
-// The transcript grows only when the answer is whole.
-static llm_status add_turn(const llm_request *request, const char *answer, int words, llm_error *err)
-{
-    mock_session *session = request->session;
-    llm_message turn[] = {{.role = "user", .content = request->text}, {.role = "assistant", .content = answer}};
-    if (!session) return LLM_OK;
-    llm_status status = transcript_append(&session->messages, &session->num_messages, &session->capacity, turn, 2, err);
-    if (status == LLM_OK) session->words += count_prompt_words(request) + words;
-    return status;
-}
-
 // "echo: " and the text, up to the first stop string; owned.
 static char *make_answer(const llm_request *request)
 {
@@ -150,86 +129,10 @@ static llm_status mock_generate(void *state, const llm_request *request, llm_str
         llm_status written = write_info(request, words, cut, writer, err);
         if (status == LLM_OK) status = written;
     }
-    if (status == LLM_OK) status = add_turn(request, answer, words, err);
+    if (status == LLM_OK && request->session)
+        status = mock_session_add_turn(request->session, request->text, answer, count_prompt_words(request) + words, err);
     mem_free(answer);
     return status;
-}
-
-// ---- Sessions -----------------------------------------------------------------------------------------------
-
-static llm_status mock_session_create(void *state, void **session, llm_error *err)
-{
-    (void)state;
-    *session = mem_alloc_zero(1, sizeof(mock_session));
-    return *session ? LLM_OK : error_no_memory(err, "a session");
-}
-
-static void mock_session_free(void *state, void *user)
-{
-    mock_session *session = user;
-    (void)state;
-    transcript_clear(session->messages, &session->num_messages);
-    mem_free(session->messages);
-    mem_free(session);
-}
-
-static char *mock_session_messages(void *state, void *user, llm_error *err)
-{
-    const mock_session *session = user;
-    (void)state;
-    return transcript_json_copy(session->messages, session->num_messages, err);
-}
-
-// One JSON object.
-static llm_status mock_session_save(void *state, void *user, const char *system_prompt, const char *path, llm_error *err)
-{
-    const mock_session *session = user;
-    buf json = {0};
-    (void)state;
-    buf_printf(&json, "{\"mock_session\":1,\"words\":%d,\"messages\":", session->words);
-    transcript_to_json(session->messages, session->num_messages, &json);
-    if (system_prompt) buf_append_string(&json, ",\"system_prompt\":");
-    if (system_prompt) buf_append_json_string(&json, system_prompt, strlen(system_prompt));
-    buf_append_char(&json, '}');
-    llm_status status = json.failed ? error_no_memory(err, "a saved session") : file_write(path, json.data, json.length, err);
-    buf_free(&json);
-    return status;
-}
-
-static llm_status read_session(yyjson_val *root, mock_session *session, char **system_prompt, llm_error *err)
-{
-    int64_t version = 0, words = 0;
-    const char *prompt = NULL;
-    llm_status status = json_get_int(root, "mock_session", 0, &version, err);
-    if (status == LLM_OK && version != 1) status = error_set(err, LLM_UNSUPPORTED_FORMAT, "this is not a saved session");
-    if (status == LLM_OK) status = json_get_int(root, "words", 0, &words, err);
-    if (status == LLM_OK && (words < 0 || words > INT32_MAX)) status = error_set(err, LLM_LOAD_FAILED, "\"words\" is out of range");
-    if (status == LLM_OK) status = json_get_string(root, "system_prompt", NULL, &prompt, err);
-    if (status != LLM_OK) return status;
-    if (prompt && !(*system_prompt = mem_copy_string(prompt))) return error_no_memory(err, "the system prompt");
-    session->words = (int)words;
-    status = transcript_from_json(yyjson_obj_get(root, "messages"), &session->messages, &session->num_messages, &session->capacity, err);
-    if (status == LLM_OK) return LLM_OK;
-    mem_free(*system_prompt);
-    *system_prompt = NULL;
-    return status;
-}
-
-static llm_status mock_session_load(void *state, void *user, const char *path, char **system_prompt, llm_error *err)
-{
-    mock_session *session = user, fresh = {0};
-    yyjson_doc *doc;
-    (void)state;
-    llm_status status = json_read_file(path, SESSION_LIMIT, &doc, err);
-    if (status == LLM_LOAD_FAILED) status = error_set(err, LLM_UNSUPPORTED_FORMAT, "%s is not a saved session", path);
-    if (status != LLM_OK) return status;
-    status = read_session(yyjson_doc_get_root(doc), &fresh, system_prompt, err);
-    json_free(doc);
-    if (status != LLM_OK) return error_prefix(err, "%s", path);
-    transcript_clear(session->messages, &session->num_messages);
-    mem_free(session->messages);
-    *session = fresh;
-    return LLM_OK;
 }
 
 llm_backend *llm_mock_backend_create(llm_error *err)

@@ -9,7 +9,7 @@ static void append_member(buf *json, const char *name, const char *text)
     buf_append_json_string(json, text, strlen(text));
 }
 
-void prompt_append_message(buf *json, const llm_message *message)
+static void append_message(buf *json, const llm_message *message)
 {
     buf_append_string(json, "{\"role\":");
     buf_append_json_string(json, message->role, strlen(message->role));
@@ -29,7 +29,7 @@ static llm_status render(const loaded_model *model, const llm_message *messages,
     buf_append_string(&json, "{\"messages\":[");
     for (int i = 0; i < num_messages; i++) {
         if (i > 0) buf_append_char(&json, ',');
-        prompt_append_message(&json, &messages[i]);
+        append_message(&json, &messages[i]);
     }
     buf_append_string(&json, "],\"add_generation_prompt\":true");
     // The client layer has checked the JSON in it: template_json is an object.

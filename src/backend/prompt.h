@@ -8,7 +8,4 @@
 llm_status prompt_from_messages(const loaded_model *model, const llm_message *messages, int num_messages,
                                 const char *template_json, token_list *tokens, llm_error *err);
 
-// Appends a message as the JSON object that templates see.
-void prompt_append_message(buf *json, const llm_message *message);
-
 #endif

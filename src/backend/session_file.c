@@ -65,7 +65,7 @@ static void describe(const session *s, const loaded_model *model, const char *sy
     buf_printf(json, ",\"state\":%d}", STATE_VERSION);
     append_text(json, ",\"system_prompt\":", system_prompt);
     buf_append_string(json, ",\"messages\":");
-    transcript_to_json(s->messages, s->num_messages, json);
+    transcript_to_json(&s->transcript, json);
     buf_append_char(json, '}');
 }
 
@@ -112,7 +112,7 @@ static llm_status read_description(session_file *f, llm_error *err)
     if (status == LLM_OK && f->system_prompt && strlen(f->system_prompt) != yyjson_get_len(yyjson_obj_get(root, "system_prompt")))
         status = error_set(err, LLM_LOAD_FAILED, "\"system_prompt\" holds a NUL");
     if (status == LLM_OK) status = json_get_array(root, "messages", &messages, err);
-    return status == LLM_OK ? transcript_from_json(messages, &f->messages, &f->num_messages, &f->capacity, err) : status;
+    return status == LLM_OK ? transcript_from_json(messages, &f->transcript, err) : status;
 }
 
 static llm_status read_tokens(session_file *f, llm_error *err)
@@ -146,8 +146,7 @@ llm_status session_file_open(const char *path, session_file *f, llm_error *err)
 
 void session_file_close(session_file *f)
 {
-    transcript_clear(f->messages, &f->num_messages);
-    mem_free(f->messages);
+    message_list_free(&f->transcript);
     token_list_free(&f->tokens);
     json_free(f->doc);
     mem_free(f->text);
@@ -227,11 +226,8 @@ llm_status session_load(session *s, loaded_model *model, const char *path, char 
     if (status == LLM_OK && f.system_prompt && !(*system_prompt = mem_copy_string(f.system_prompt)))
         status = error_no_memory(err, "the system prompt");
     if (status == LLM_OK) {
-        fresh.messages = f.messages;
-        fresh.num_messages = f.num_messages;
-        fresh.capacity = f.capacity;
-        f.messages = NULL;
-        f.num_messages = 0;
+        fresh.transcript = f.transcript;
+        f.transcript = (message_list){0};
         session old = *s;
         *s = fresh;
         fresh = old;

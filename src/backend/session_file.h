@@ -16,9 +16,7 @@ typedef struct session_file {
     const char *model_name, *fingerprint, *engine, *precision; // of the document
     const char *system_prompt;                                 // NULL: none
     int64_t state;                                             // version of what the engine saves
-    llm_message *messages;
-    int num_messages;
-    size_t capacity;
+    message_list transcript;
     token_list tokens;
 } session_file;
 
