@@ -97,6 +97,7 @@ void answers_drop(llm_backend *backend, const llm_session *session)
         free_job(j);
     }
     backend->last = last;
+    pthread_cond_broadcast(&backend->changed); // a turn may be the first now
 }
 
 void llm_backend_cancel(llm_backend *backend)
