@@ -1,0 +1,31 @@
+# What is installed, in three parts: library (what programs run with), development (what they are built with), command.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# Relative to the file itself, so that an installation may be moved, and installed under any --prefix.
+file(RELATIVE_PATH PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" PC_PREFIX "${PC_PREFIX}")
+list(JOIN LIBRARY_MODULES ", " PC_REQUIRES)
+configure_file(cmake/llmlocal.pc.in llmlocal.pc @ONLY)
+
+set(PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/llmlocal)
+list(JOIN LIBRARY_MODULES " " LIBRARY_MODULES)
+configure_package_config_file(cmake/llmlocal-config.cmake.in llmlocal-config.cmake INSTALL_DESTINATION ${PACKAGE_DIR}
+                              NO_SET_AND_CHECK_MACRO)
+# As the soname: what the number before the first point says.
+write_basic_package_version_file(llmlocal-config-version.cmake COMPATIBILITY SameMajorVersion)
+
+install(TARGETS llmlocal EXPORT llmlocal-shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
+        NAMELINK_COMPONENT development INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS llmlocal-static EXPORT llmlocal-static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development
+        INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT llmlocal-shared NAMESPACE llmlocal:: DESTINATION ${PACKAGE_DIR} COMPONENT development)
+install(EXPORT llmlocal-static NAMESPACE llmlocal:: DESTINATION ${PACKAGE_DIR} COMPONENT development)
+install(FILES ${CMAKE_BINARY_DIR}/llmlocal-config.cmake ${CMAKE_BINARY_DIR}/llmlocal-config-version.cmake
+        DESTINATION ${PACKAGE_DIR} COMPONENT development)
+install(FILES ${CMAKE_BINARY_DIR}/llmlocal.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+install(FILES include/llmlocal.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+if(TARGET llmlocal-cli)
+  install(TARGETS llmlocal-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT command)
+  install(FILES docs/llmlocal.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT command)
+endif()
