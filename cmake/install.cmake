@@ -8,8 +8,8 @@ string(REGEX REPLACE "/$" "" PC_PREFIX "${PC_PREFIX}")
 list(JOIN LIBRARY_MODULES ", " PC_REQUIRES)
 configure_file(cmake/llmlocal.pc.in llmlocal.pc @ONLY)
 
+list(JOIN LIBRARY_MODULES " " MODULES)
 set(PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/llmlocal)
-list(JOIN LIBRARY_MODULES " " LIBRARY_MODULES)
 configure_package_config_file(cmake/llmlocal-config.cmake.in llmlocal-config.cmake INSTALL_DESTINATION ${PACKAGE_DIR}
                               NO_SET_AND_CHECK_MACRO)
 # As the soname: what the number before the first point says.
@@ -29,3 +29,5 @@ if(TARGET llmlocal-cli)
   install(TARGETS llmlocal-cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT command)
   install(FILES docs/llmlocal.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT command)
 endif()
+
+include(cmake/debian.cmake)
