@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing on Debian or Ubuntu: for building, with --deb for `make deb`, too, and with --test for `make test`.
+# Installs what is missing on Debian or Ubuntu: for building, with --deb, --docs or --test for the targets of those names.
 # Fetches yyjson's source where the system has no package of it. What is there already is left alone.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,7 +9,10 @@ die() { say "$*"; exit 1; }
 
 packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev python3 python3-pip unzip"
 [ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
-if [ "${1:-}" = --deb ]; then packages="$packages dpkg-dev"; fi
+case ${1:-} in
+--deb) packages="$packages dpkg-dev" ;;
+--docs) packages="$packages doxygen" ;;
+esac
 if [ "${1:-}" = --test ]; then
     packages="$packages libcmocka-dev clang libclang-rt-dev gcovr g++ doxygen dpkg-dev"
     # The NEON kernels are cross-built, and run under an emulator.
