@@ -352,7 +352,7 @@ typedef struct llm_backend_methods {
     // `progress` is never NULL; when it returns non-zero, stop and return LLM_CANCELLED. Leaves nothing loaded on an error,
     // and a session without a transcript and a system prompt otherwise.
     llm_status (*load)(void *state, const llm_model_spec *spec, llm_progress_function progress, void *user, llm_error *err);
-    void (*unload)(void *state);
+    void (*unload)(void *state); // none: load, unload and generate must be there
     // Runs on a thread of the library's: writes the answer, returns LLM_OK or the error that ends the stream. A writer
     // function that returns anything but LLM_OK means: stop now and return that. The info chunk is written last, also
     // by a cancelled answer; where it is missing, the library makes one without numbers.

@@ -3,7 +3,7 @@
 #   // ---- Title ----                      begins a section; a comment right below is the section's
 #   A comment with an empty line below      begins a part of the section, with its first sentence as heading
 #   A comment above a callback's type       documents the function below, too, that has none of its own
-#   code // text                            documents what the line declares
+#   code // text                            documents what the line declares; behind a slot of a table: its default
 # Functions named _init and _free mean what the conventions say of them, and a member may be left to its name; anything
 # else without a comment is doxygen's to complain of. Names (llm_x, LLM_X) outside `code` become references, so that it
 # complains of those that do not exist, too.
@@ -31,7 +31,7 @@ function references(text,   out, name, before) {
 function introduction(line) {
     if (line ~ /^  [A-Z][a-z]+  /) { match(line, /[A-Z][a-z]+/); return "- **" substr(line, RSTART, RLENGTH) "** " with_references(substr(line, RSTART + RLENGTH)) }
     if (line ~ /^         /) { sub(/^ +/, "  ", line); return with_references(line) }
-    if (line ~ /^    /) { if (!in_code) line = "\n///" line; in_code = 1; return line }
+    if (line ~ /^    /) { if (!in_code) line = "\n/// " line; in_code = 1; return line }
     in_code = 0
     if (line ~ /^[A-Z][a-z]+$/) return "### " line "\n///"
     return with_references(line)
@@ -71,7 +71,8 @@ function read_comment(first,   i, text) {
 # "type a, *b;" as two lines, each with the comment.
 function print_members(line, comment,   at, type, names, n, i) {
     at = index(line, ",")
-    if (!at || line ~ /\(/ || line !~ /;/) { print line "///< " comment; return }
+    if (line ~ /\) *; *$/) comment = "Default: " comment
+    if (!at || line ~ /[()]/ || line !~ /;/) { print line "///< " comment; return }
     type = substr(line, 1, at - 1)
     match(type, /\**[A-Za-z_0-9]+(\[[0-9]+\])?$/)
     n = split(substr(line, RSTART), names, /[,;] */)
