@@ -510,37 +510,30 @@ static jvalue filter_random(jrender *r, jvalue value, const jarguments *a)
     jinja_raise(r, "the filter random is not supported: prompts are reproducible");
 }
 
-#define SEQUENCE(name, python, parameters, required, hidden, function)                                       \
-    {                                                                                                        \
-        name, python, parameters, required, hidden, function, NULL                                           \
-    }
-#define ANY(name, python, function)                                                                          \
-    {                                                                                                        \
-        name, python, NULL, 0, 0, NULL, function                                                             \
-    }
 const jbuiltin jinja_sequence_filters[] = {
-    SEQUENCE("batch", "do_batch", "value linecount fill_with", 2, 0, filter_batch),
-    SEQUENCE("count", "!len", "obj", 1, 0, filter_length),
-    SEQUENCE("dictsort", "do_dictsort", "value case_sensitive by reverse", 1, 0, filter_dictsort),
-    SEQUENCE("first", "sync_do_first", "seq", 1, 1, filter_first),
-    SEQUENCE("groupby", "sync_do_groupby", "value attribute default case_sensitive", 2, 1, filter_groupby),
-    SEQUENCE("items", "do_items", "value", 1, 0, filter_items),
-    SEQUENCE("join", "sync_do_join", "value d attribute", 1, 1, filter_join),
-    SEQUENCE("last", "do_last", "seq", 1, 1, filter_last),
-    SEQUENCE("length", "!len", "obj", 1, 0, filter_length),
-    SEQUENCE("list", "sync_do_list", "value", 1, 0, filter_list),
-    ANY("map", "sync_do_map", filter_map),
-    SEQUENCE("max", "do_max", "value case_sensitive attribute", 1, 1, filter_max),
-    SEQUENCE("min", "do_min", "value case_sensitive attribute", 1, 1, filter_min),
-    ANY("random", "do_random", filter_random),
-    ANY("reject", "sync_do_reject", filter_reject),
-    ANY("rejectattr", "sync_do_rejectattr", filter_rejectattr),
-    SEQUENCE("reverse", "do_reverse", "value", 1, 0, filter_reverse),
-    ANY("select", "sync_do_select", filter_select),
-    ANY("selectattr", "sync_do_selectattr", filter_selectattr),
-    SEQUENCE("slice", "sync_do_slice", "value slices fill_with", 2, 0, filter_slice),
-    SEQUENCE("sort", "do_sort", "value reverse case_sensitive attribute", 1, 1, filter_sort),
-    SEQUENCE("sum", "sync_do_sum", "iterable attribute start", 1, 1, filter_sum),
-    SEQUENCE("unique", "sync_do_unique", "value case_sensitive attribute", 1, 1, filter_unique),
+    JINJA_BUILTIN("batch", "do_batch", "value linecount fill_with", 2, 0, filter_batch),
+    JINJA_BUILTIN("count", "!len", "obj", 1, 0, filter_length),
+    JINJA_BUILTIN("dictsort", "do_dictsort", "value case_sensitive by reverse", 1, 0, filter_dictsort),
+    JINJA_BUILTIN("first", "sync_do_first", "seq", 1, 1, filter_first),
+    JINJA_BUILTIN("groupby", "sync_do_groupby", "value attribute default case_sensitive", 2, 1,
+                  filter_groupby),
+    JINJA_BUILTIN("items", "do_items", "value", 1, 0, filter_items),
+    JINJA_BUILTIN("join", "sync_do_join", "value d attribute", 1, 1, filter_join),
+    JINJA_BUILTIN("last", "do_last", "seq", 1, 1, filter_last),
+    JINJA_BUILTIN("length", "!len", "obj", 1, 0, filter_length),
+    JINJA_BUILTIN("list", "sync_do_list", "value", 1, 0, filter_list),
+    JINJA_BUILTIN_ANY("map", "sync_do_map", filter_map),
+    JINJA_BUILTIN("max", "do_max", "value case_sensitive attribute", 1, 1, filter_max),
+    JINJA_BUILTIN("min", "do_min", "value case_sensitive attribute", 1, 1, filter_min),
+    JINJA_BUILTIN_ANY("random", "do_random", filter_random),
+    JINJA_BUILTIN_ANY("reject", "sync_do_reject", filter_reject),
+    JINJA_BUILTIN_ANY("rejectattr", "sync_do_rejectattr", filter_rejectattr),
+    JINJA_BUILTIN("reverse", "do_reverse", "value", 1, 0, filter_reverse),
+    JINJA_BUILTIN_ANY("select", "sync_do_select", filter_select),
+    JINJA_BUILTIN_ANY("selectattr", "sync_do_selectattr", filter_selectattr),
+    JINJA_BUILTIN("slice", "sync_do_slice", "value slices fill_with", 2, 0, filter_slice),
+    JINJA_BUILTIN("sort", "do_sort", "value reverse case_sensitive attribute", 1, 1, filter_sort),
+    JINJA_BUILTIN("sum", "sync_do_sum", "iterable attribute start", 1, 1, filter_sum),
+    JINJA_BUILTIN("unique", "sync_do_unique", "value case_sensitive attribute", 1, 1, filter_unique),
     {0},
 };
