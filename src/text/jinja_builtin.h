@@ -35,6 +35,11 @@ void jinja_bind(jrender *r, const char *python, const char *parameters, size_t r
 
 extern const jbuiltin jinja_text_filters[], jinja_sequence_filters[],
     jinja_value_filters[]; // end with a NULL name
+
+// Filters in files of their own.
+jvalue jinja_filter_batch(jrender *r, jvalue *arguments);
+jvalue jinja_filter_items(jrender *r, jvalue *arguments);
+jvalue jinja_filter_slice(jrender *r, jvalue *arguments);
 jvalue jinja_filter_wordwrap(jrender *r, jvalue *arguments);
 
 #endif
