@@ -5,7 +5,15 @@ include(CMakePackageConfigHelpers)
 # Relative to the file itself, so that an installation may be moved, and installed under any --prefix.
 file(RELATIVE_PATH PC_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 string(REGEX REPLACE "/$" "" PC_PREFIX "${PC_PREFIX}")
-list(JOIN LIBRARY_MODULES ", " PC_REQUIRES)
+# By name, and not by Requires.private: who links the shared library needs no development files of these, and some of
+# their own pkg-config files ask for static libraries that nobody has installed.
+pkg_check_modules(PRIVATE QUIET ${LIBRARY_MODULES})
+list(REMOVE_ITEM PRIVATE_LIBRARY_DIRS ${CMAKE_C_IMPLICIT_LINK_DIRECTORIES})
+list(TRANSFORM PRIVATE_LIBRARY_DIRS PREPEND -L)
+list(TRANSFORM PRIVATE_LIBRARIES PREPEND -l)
+list(JOIN PRIVATE_LIBRARY_DIRS " " PC_LIBS_PRIVATE)
+list(JOIN PRIVATE_LIBRARIES " " names)
+string(STRIP "${PC_LIBS_PRIVATE} ${names}" PC_LIBS_PRIVATE)
 configure_file(cmake/llmlocal.pc.in llmlocal.pc @ONLY)
 
 list(JOIN LIBRARY_MODULES " " MODULES)

@@ -20,6 +20,9 @@ sed -n '/^```c$/,/^```$/{/^```/d;p}' "$2" | sed "s#path/to/an-mlx-model#$3#" >"$
 cp "$work/program.c" "$work/program.cpp"
 cd "$work"
 
+# The shared library asks for no development files but its own.
+logged env PKG_CONFIG_LIBDIR="$PKG_CONFIG_PATH" PKG_CONFIG_PATH= pkg-config --cflags --libs llmlocal
+
 # pkg-config: each pair of words is a compiler and its language.
 for row in "cc c17" "c++ c++17"; do
     compiler=${row% *} language=${row#* }
