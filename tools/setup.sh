@@ -10,11 +10,11 @@ die() { say "$*"; exit 1; }
 packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev python3 python3-pip unzip"
 [ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
 case ${1:-} in
---deb) packages="$packages dpkg-dev" ;;
+--deb) packages="$packages dpkg-dev file" ;;
 --docs) packages="$packages doxygen" ;;
 esac
 if [ "${1:-}" = --test ]; then
-    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr g++ doxygen dpkg-dev"
+    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr g++ doxygen dpkg-dev file"
     # The NEON kernels are cross-built, and run under an emulator.
     [ -z "$cross" ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libcmocka-dev:arm64"
 fi
