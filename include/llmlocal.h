@@ -31,15 +31,16 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define LLM_API __attribute__((visibility("default")))
+#define LLM_API __attribute__((visibility("default"))) // what the shared library exports
 #else
 #define LLM_API
 #endif
 
-#define LLM_VERSION "0.1.0"
+#define LLM_VERSION "0.1.0" // of this header; llm_version says that of the library
 
 // ---- Errors ----------------------------------------------------------------------------------------------------
 
+// How a call ended.
 typedef enum llm_status {
     LLM_OK = 0,
     LLM_END,                  // a stream: after its last chunk
@@ -70,7 +71,7 @@ typedef struct llm_error {
 } llm_error;
 
 LLM_API const char *llm_status_name(llm_status status); // "load failed"; valid for ever
-LLM_API const char *llm_version(void);
+LLM_API const char *llm_version(void); // of the library: "0.1.0"; valid for ever
 LLM_API void llm_free(void *copy); // for what `_copy` functions returned
 LLM_API char *llm_string_copy(const char *text); // an owned copy for callbacks that return one
 
@@ -80,6 +81,7 @@ LLM_API void llm_set_log(llm_log_function function, void *user);
 
 // ---- What to load ----------------------------------------------------------------------------------------------
 
+// Where an adapter is.
 typedef enum llm_adapter_kind { LLM_ADAPTER_NONE, LLM_ADAPTER_DIRECTORY, LLM_ADAPTER_HUB, LLM_ADAPTER_GITHUB } llm_adapter_kind;
 
 // A LoRA adapter to put on the base model.
@@ -103,24 +105,27 @@ typedef struct llm_model_spec {
     uint64_t estimated_memory;  // bytes; 0: unknown
 } llm_model_spec;
 
+// How large a model is, for people.
 typedef enum llm_size_tier { LLM_TIER_UNKNOWN, LLM_TIER_TINY, LLM_TIER_SMALL, LLM_TIER_MEDIUM, LLM_TIER_LARGE, LLM_TIER_EXTRA_LARGE } llm_size_tier;
 
 LLM_API void llm_model_spec_init(llm_model_spec *spec, const char *name); // borrows name
-LLM_API bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b);
-LLM_API uint64_t llm_model_spec_hash(const llm_model_spec *spec);
+LLM_API bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b); // by content
+LLM_API uint64_t llm_model_spec_hash(const llm_model_spec *spec); // of the content: equal specs have equal hashes
 LLM_API llm_model_spec *llm_model_spec_copy(const llm_model_spec *spec); // one block, llm_free; NULL without memory
-LLM_API char *llm_model_spec_json_copy(const llm_model_spec *spec);
+LLM_API char *llm_model_spec_json_copy(const llm_model_spec *spec); // an object; NULL without memory
 LLM_API llm_model_spec *llm_model_spec_from_json_copy(const char *json, llm_error *err); // unknown members are ignored
 // By estimated_memory: tiny < 1 GiB <= small < 3 <= medium < 8 <= large < 20 <= extra large.
 LLM_API llm_size_tier llm_model_spec_tier(const llm_model_spec *spec);
 
 // ---- How to generate -------------------------------------------------------------------------------------------
 
+// A thumb on the scale for one token.
 typedef struct llm_logit_bias {
     int32_t token;
     float bias; // added to the token's logit; -INFINITY forbids the token
 } llm_logit_bias;
 
+// A function that the model may ask for.
 typedef struct llm_tool {
     const char *name, *description;
     const char *parameters; // JSON schema as text; NULL: no parameters
@@ -129,6 +134,7 @@ typedef struct llm_tool {
 // Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled.
 typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arguments_json, llm_error *err);
 
+// How to choose tokens, when to stop, and what the model may use. Behind each member: its default.
 typedef struct llm_generation_config {
     size_t size;
     int max_tokens;            // 1024; at least 1
@@ -158,6 +164,7 @@ LLM_API void llm_generation_config_init(llm_generation_config *config);
 // Whether every member is in its range, before there is a model to ask.
 LLM_API llm_status llm_generation_config_check(const llm_generation_config *config, llm_error *err);
 
+// One turn of a conversation.
 typedef struct llm_message {
     const char *role;          // "system", "user", "assistant", "tool"
     const char *content;
@@ -168,11 +175,14 @@ typedef struct llm_message {
 
 // ---- A running answer ------------------------------------------------------------------------------------------
 
+// What a chunk is a piece of.
 typedef enum llm_chunk_kind { LLM_CHUNK_TEXT, LLM_CHUNK_REASONING, LLM_CHUNK_TOOL_CALL, LLM_CHUNK_LOGPROBS, LLM_CHUNK_INFO } llm_chunk_kind;
 
+// Why an answer ended: the model's own end or a stop string, the token or context limit, a cancel, calls for the caller.
 typedef enum llm_finish_reason { LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL } llm_finish_reason;
 LLM_API const char *llm_finish_reason_name(llm_finish_reason reason); // "stop", "length", "cancelled", "tool_call"
 
+// What an answer took.
 typedef struct llm_stats {
     int prompt_tokens;         // all of the rendered prompt
     int cached_prompt_tokens;  // of these, already in the KV cache
@@ -182,12 +192,13 @@ typedef struct llm_stats {
     double first_token_seconds; // from the request (waiting for others included) to the first chunk
 } llm_stats;
 
+// A token and how likely it was.
 typedef struct llm_token_logprob {
     int32_t token;
     float logprob; // natural logarithm
 } llm_token_logprob;
 
-// Pointers are valid until the next call on the stream.
+// A piece of an answer. Pointers are valid until the next call on the stream; members of other kinds are 0.
 typedef struct llm_chunk {
     llm_chunk_kind kind;
     const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, JSON
@@ -202,8 +213,9 @@ typedef struct llm_chunk {
     int num_tokens;
 } llm_chunk;
 
+// A running answer, the caller's. It outlives its model and its backend.
 typedef struct llm_stream llm_stream;
-#define LLM_FOREVER (-1)
+#define LLM_FOREVER (-1) // a timeout that never comes
 
 // LLM_OK with a chunk; LLM_TIMEOUT after `timeout_ms` (0 does not wait); LLM_END after the last chunk; LLM_CANCELLED
 // after the last chunk of a cancelled answer; or the error that the answer ended with. Each of the last three comes
@@ -221,11 +233,13 @@ LLM_API llm_status llm_stream_consume(llm_stream *stream, llm_chunk_function on_
 
 // ---- Backends --------------------------------------------------------------------------------------------------
 
+// One model at a time and its chat session.
 typedef struct llm_backend llm_backend;
 
 // fraction in [0, 1]; return non-zero to stop the load, which then ends with LLM_CANCELLED. Any thread, one at a time.
 typedef int (*llm_progress_function)(void *user, const char *what, double fraction);
 
+// What a backend uses.
 typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
@@ -238,7 +252,7 @@ LLM_API llm_status llm_backend_load(llm_backend *backend, const llm_model_spec *
 // Cancels the answer that runs and those that wait for it, waits for them, and frees the model. A load that runs is
 // stopped and ends with LLM_CANCELLED.
 LLM_API void llm_backend_unload(llm_backend *backend);
-LLM_API bool llm_backend_is_loaded(llm_backend *backend);
+LLM_API bool llm_backend_is_loaded(llm_backend *backend); // false during a load
 LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); // NULL: none
 
 // Requests return at once with a stream. They run one after another in the order in which they were made (with
@@ -263,7 +277,7 @@ LLM_API char *llm_backend_system_prompt_copy(llm_backend *backend); // NULL: non
 // Forgets the transcript, keeps the system prompt. Requests made before it still have their session.
 LLM_API llm_status llm_backend_reset(llm_backend *backend, llm_error *err);
 LLM_API void llm_backend_cancel(llm_backend *backend); // the answer (or scoring) that runs or is next to run, if any
-LLM_API llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err);
+LLM_API llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err); // does not wait for answers
 
 // Scores tokens: for each position `on_position` receives the token, the log-probability of the token that follows
 // (NAN at the last), and the `num_top` likeliest next tokens. Non-zero stops with LLM_CANCELLED. Blocks; waits for the
@@ -313,8 +327,10 @@ LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_
 
 // ---- The MLX backend -------------------------------------------------------------------------------------------
 
+// What to compute with.
 typedef enum llm_precision { LLM_PRECISION_FAST, LLM_PRECISION_EXACT } llm_precision;
 
+// What the MLX backend runs on.
 typedef struct llm_mlx_options {
     size_t size;
     const char *engine;       // "cpu", or NULL / "auto": the best one on this machine
@@ -324,8 +340,10 @@ typedef struct llm_mlx_options {
 } llm_mlx_options;
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);
+// Runs models in MLX's format.
 LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
 
+// An engine: what models run on.
 typedef struct llm_engine_info {
     char name[32], device[128], isa[32], version[32];
     bool available;
@@ -333,7 +351,9 @@ typedef struct llm_engine_info {
     int num_threads;
     uint64_t memory_bytes; // that the device has
 } llm_engine_info;
-LLM_API int llm_engines(llm_engine_info *engines, int capacity); // returns how many there are
+// Fills in those that this library has, `capacity` at most; returns how many there are.
+LLM_API int llm_engines(llm_engine_info *engines, int capacity);
+// The one that runs the backend's models.
 LLM_API llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info *info, llm_error *err);
 
 // Bytes a second that `num_threads` (0: all) read from memory right now.
@@ -341,12 +361,15 @@ LLM_API double llm_measure_read_bandwidth(int num_threads);
 
 // ---- One's own backend -----------------------------------------------------------------------------------------
 
-#define LLM_BACKEND_API 2 // tables of version 1 are taken, too
+#define LLM_BACKEND_API 2 // the version of llm_backend_methods; tables of version 1 are taken, too
 
+// The end of a stream that a backend writes to.
 typedef struct llm_stream_writer llm_stream_writer;
 
+// What is asked for: the session's next turn, a whole conversation, or that text or tokens go on.
 typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS } llm_request_kind;
 
+// What `generate` is to answer. Pointers are valid until it returns.
 typedef struct llm_request {
     llm_request_kind kind;
     const char *text;               // PROMPT, TEXT
@@ -368,7 +391,7 @@ typedef struct llm_backend_methods {
     // `progress` is never NULL; when it returns non-zero, stop and return LLM_CANCELLED. Leaves nothing loaded on an error,
     // and a session without a transcript and a system prompt otherwise.
     llm_status (*load)(void *state, const llm_model_spec *spec, llm_progress_function progress, void *user, llm_error *err);
-    void (*unload)(void *state);
+    void (*unload)(void *state); // none: load, unload and generate must be there
     // Runs on a thread of the library's: writes the answer, returns LLM_OK or the error that ends the stream. A writer
     // function that returns anything but LLM_OK means: stop now and return that. The info chunk is written last, also
     // by a cancelled answer; where it is missing, the library makes one without numbers.
@@ -406,8 +429,8 @@ LLM_API llm_backend *llm_backend_create(const llm_backend_methods *methods, void
 // Each blocks while the reader is slow and returns LLM_CANCELLED when the answer is to stop (or LLM_OUT_OF_MEMORY, or
 // LLM_INTERNAL_ERROR for text that is not UTF-8, which then end the stream).
 LLM_API llm_status llm_writer_text(llm_stream_writer *writer, const char *text, size_t length);
-LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk); // any kind; copied
-LLM_API bool llm_writer_cancelled(llm_stream_writer *writer);
+LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk); // likewise, of any kind; copied
+LLM_API bool llm_writer_cancelled(llm_stream_writer *writer); // the answer is to stop
 
 // A backend for tests of applications: answers "echo: <last user text>" word by word, without a model. Any spec loads.
 // Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens and stop.
@@ -417,11 +440,13 @@ LLM_API llm_backend *llm_mock_backend_create(llm_error *err);
 
 typedef struct llm_tokenizer llm_tokenizer; // immutable; any thread
 
+// Reads a model's tokenizer and chat template only.
 LLM_API llm_tokenizer *llm_tokenizer_create(const llm_model_spec *spec, llm_error *err);
 LLM_API void llm_tokenizer_free(llm_tokenizer *tokenizer);
 // *tokens is an owned copy (llm_free) of *num_tokens ids.
 LLM_API llm_status llm_tokenizer_encode_copy(const llm_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
                                              int32_t **tokens, int *num_tokens, llm_error *err);
+// The text of tokens; with skip_special without those that are no text.
 LLM_API char *llm_tokenizer_decode_copy(const llm_tokenizer *tokenizer, const int32_t *tokens, int num_tokens,
                                         bool skip_special, llm_error *err);
 // Renders the chat template. `json` is an object: messages, tools, add_generation_prompt (default true), and whatever else the
@@ -433,6 +458,7 @@ LLM_API char *llm_tokenizer_render_copy(const llm_tokenizer *tokenizer, const ch
 // What is known of a model from its headers, as a JSON object.
 LLM_API char *llm_model_info_json_copy(const llm_model_spec *spec, llm_error *err);
 
+// What a conversion makes.
 typedef struct llm_convert_options {
     size_t size;
     int bits;       // 0: keep what is there (lossless where the format allows); else 2, 3, 4, 5, 6, 8
