@@ -1,10 +1,11 @@
 // llmlocal: MLX language models from C.
 //
 // This header is the whole public interface. In short:
-//     llm_backend *backend = llm_mlx_backend_create(NULL, &err);     one loaded model and its chat session
-//     llm_backend_load(backend, &spec, NULL, NULL, &err);            a directory as MLX tools write it
-//     llm_stream *answer = llm_backend_generate(backend, "Hello!", NULL, &err);
+//     llm_service *service = llm_service_create(NULL, &err);        loads models as they are asked for
+//     llm_model_spec_init(&spec, "path/to/an-mlx-model");
+//     llm_stream *answer = llm_service_generate(service, &spec, "Hello!", NULL, &err);
 //     while (llm_stream_next(answer, LLM_FOREVER, &chunk, &err) == LLM_OK) ...
+// An llm_backend is one model and its session, for who wants to decide alone when it is loaded.
 //
 // Conventions
 //   Ownership  Every pointer given to a function is borrowed for that call only; what it needs later it copies.
@@ -16,9 +17,9 @@
 //   Errors     are returned as llm_status; the `llm_error *err` that stands last receives code, text and amounts. It
 //              may be NULL. A function that returns a pointer returns NULL on an error.
 //   Threads    Every function may be called from any thread. One stream is read by one thread at a time. Nothing
-//              blocks but loading, unloading, scoring, llm_stream_next with a timeout, and freeing something that
-//              runs. An object is freed once, when no other call on it is running. Callbacks of the library may
-//              cancel, and ask the backend for its state, but not wait for it: it waits for them.
+//              blocks but loading, prefetching, unloading, scoring, llm_stream_next with a timeout, and freeing
+//              something that runs. An object is freed once, when no other call on it is running. Callbacks of the library may
+//              cancel, and ask the backend or service for its state, but not wait for it: it waits for them.
 //   Manners    The library never prints, exits, aborts or touches signals. Messages go to llm_set_log's callback.
 #ifndef LLMLOCAL_H
 #define LLMLOCAL_H
@@ -300,6 +301,60 @@ LLM_API llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info
 
 // Bytes a second that `num_threads` (0: all) read from memory right now.
 LLM_API double llm_measure_read_bandwidth(int num_threads);
+
+// ---- The service -----------------------------------------------------------------------------------------------
+
+// What an application usually talks to: it names a model with each request, and the service loads it, keeps up to
+// `max_models` of them, and gives memory back when the machine runs short of it.
+typedef struct llm_service llm_service;
+
+// Makes one backend; called `max_models` times by llm_service_create, and never again.
+typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
+
+typedef struct llm_service_options {
+    size_t size;
+    const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
+    int max_models;                     // 1; models in memory at once, each in a backend of its own; 1 to 64
+    llm_backend_factory create_backend; // NULL: llm_mlx_backend_create(mlx); the service frees what it returns
+    void *create_backend_user;
+} llm_service_options;
+
+LLM_API void llm_service_options_init(llm_service_options *options);
+LLM_API llm_service *llm_service_create(const llm_service_options *options, llm_error *err);
+LLM_API void llm_service_free(llm_service *service); // unloads all; streams of it end with LLM_CANCELLED
+
+// Requests return at once with a stream; a load that is needed happens before its first chunk, ends the stream when it
+// fails, can be cancelled like the answer, and is in stats.load_seconds. `spec` NULL: that of the latest request (none:
+// LLM_MODEL_NOT_LOADED).
+// A model that is loaded answers. Another takes the place of the one that was used longest ago and is idle: nothing that
+// runs is stopped for it. Each model runs one answer at a time; a request for one that is busy, or for another while all
+// are busy, waits for its turn, oldest first (with config.no_wait: LLM_BUSY). When memory does not suffice for a model,
+// idle ones are unloaded before the load is given up.
+
+// Continues the model's session, which lives as long as the model stays loaded.
+LLM_API llm_stream *llm_service_generate(llm_service *service, const llm_model_spec *spec, const char *prompt,
+                                         const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone.
+LLM_API llm_stream *llm_service_generate_messages(llm_service *service, const llm_model_spec *spec, const llm_message *messages,
+                                                  int num_messages, const llm_generation_config *config, llm_error *err);
+
+// Loads the model in its turn, as a request would, and waits for that. Loaded already: LLM_OK at once.
+LLM_API llm_status llm_service_prefetch(llm_service *service, const llm_model_spec *spec, llm_progress_function progress,
+                                        void *user, llm_error *err);
+LLM_API bool llm_service_is_cached(llm_service *service, const llm_model_spec *spec); // its files are on this machine
+// What is loaded, the latest used first: an array of *count specs in one block (llm_free); NULL without memory.
+LLM_API llm_model_spec **llm_service_loaded_models_copy(llm_service *service, int *count);
+// Cancels the requests for the model (NULL: for all), those that run and those that wait, waits for them, and frees it.
+LLM_API void llm_service_unload(llm_service *service, const llm_model_spec *spec);
+LLM_API void llm_service_cancel(llm_service *service); // the answers and loads that run; what waits goes on
+
+// Of every model's session; requests made from now on see it. NULL: none.
+LLM_API llm_status llm_service_set_system_prompt(llm_service *service, const char *text, llm_error *err);
+LLM_API char *llm_service_system_prompt_copy(llm_service *service); // NULL: none
+LLM_API void llm_service_reset(llm_service *service); // requests made from now on begin new sessions
+// Of the latest answer that ended or was cancelled; false: there was none.
+LLM_API bool llm_service_last_stats(llm_service *service, llm_stats *stats);
+LLM_API llm_status llm_service_memory(llm_service *service, llm_memory *memory, llm_error *err); // of all loaded models
 
 // ---- One's own backend -----------------------------------------------------------------------------------------
 
