@@ -100,7 +100,7 @@ typedef struct llm_model_spec {
     llm_adapter adapter;
     int context_length;         // tokens; 0: what the model was made for
     const char *display_name, *description; // NULL: none
-    uint64_t estimated_memory;  // bytes; 0: unknown
+    uint64_t estimated_memory;  // bytes; 0: unknown. Takes the place of the library's own estimate
 } llm_model_spec;
 
 typedef enum llm_size_tier { LLM_TIER_UNKNOWN, LLM_TIER_TINY, LLM_TIER_SMALL, LLM_TIER_MEDIUM, LLM_TIER_LARGE, LLM_TIER_EXTRA_LARGE } llm_size_tier;
@@ -274,6 +274,18 @@ LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens
 
 LLM_API void llm_backend_free(llm_backend *backend); // unloads first; streams of it end with LLM_CANCELLED
 
+// ---- Memory ----------------------------------------------------------------------------------------------------
+
+typedef struct llm_system_memory {
+    uint64_t total_bytes;     // of the machine, or the limit of the process's control group where that is lower
+    uint64_t available_bytes; // what can still be had of that, caches that the system would give up included
+    float stall_percent;      // of the last ten seconds in which some task waited for memory (Linux); else 0
+} llm_system_memory;
+// Linux: /proc and cgroup versions 1 and 2, up to the root.
+LLM_API llm_status llm_system_memory_read(llm_system_memory *memory, llm_error *err);
+// Figures from elsewhere: for tests, and for applications with a budget of their own. Any thread.
+typedef llm_status (*llm_memory_function)(void *user, llm_system_memory *memory, llm_error *err);
+
 // ---- The MLX backend -------------------------------------------------------------------------------------------
 
 typedef enum llm_precision { LLM_PRECISION_FAST, LLM_PRECISION_EXACT } llm_precision;
@@ -284,10 +296,26 @@ typedef struct llm_mlx_options {
     int num_threads;          // 0: as many as the processor and the cgroup allow
     llm_precision precision;  // FAST: integer activations; EXACT: float32 throughout
     uint64_t gpu_cache_limit; // bytes, 20 MiB: freed memory an engine may keep
+    llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
+    void *memory_user;
 } llm_mlx_options;
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);
+// Its loads estimate first what the model takes (llm_model_estimate_memory), and are LLM_INSUFFICIENT_MEMORY, with both
+// amounts, before any weight is read when that is more than what is available.
 LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
+
+// By the headers of the model's files alone.
+typedef struct llm_memory_estimate {
+    uint64_t weights_bytes;      // as the engine keeps them
+    uint64_t kv_bytes_per_token; // of the KV cache, before any window is full
+    uint64_t kv_bytes;           // of the KV cache with `context_length` tokens in it
+    uint64_t work_bytes;         // buffers and tokenizer
+    uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
+    int context_length;          // the spec's; where it says none, the model's, but no more than 4096
+} llm_memory_estimate;
+LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
+                                             llm_memory_estimate *estimate, llm_error *err);
 
 typedef struct llm_engine_info {
     char name[32], device[128], isa[32], version[32];
