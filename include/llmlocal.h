@@ -339,12 +339,23 @@ typedef struct llm_service llm_service;
 // Makes one backend; called `max_models` times by llm_service_create, and never again.
 typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
 
+typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
+// How short memory is right now; asked by the thread that watches.
+typedef llm_pressure (*llm_pressure_function)(void *user);
+// Told on that thread, when the models have been unloaded.
+typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);
+
 typedef struct llm_service_options {
     size_t size;
     const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
     int max_models;                     // 1; models in memory at once, each in a backend of its own; 1 to 64
     llm_backend_factory create_backend; // NULL: llm_mlx_backend_create(mlx); the service frees what it returns
     void *create_backend_user;
+    llm_pressure_function pressure;     // NULL: the machine's and the control group's
+    void *pressure_user;
+    int pressure_interval_ms;           // 500: how often it is asked; at least 1
+    llm_pressure_callback on_pressure;  // NULL: nobody is told
+    void *on_pressure_user;
 } llm_service_options;
 
 LLM_API void llm_service_options_init(llm_service_options *options);
@@ -383,6 +394,22 @@ LLM_API void llm_service_reset(llm_service *service); // requests made from now 
 // Of the latest answer that ended or was cancelled; false: there was none.
 LLM_API bool llm_service_last_stats(llm_service *service, llm_stats *stats);
 LLM_API llm_status llm_service_memory(llm_service *service, llm_memory *memory, llm_error *err); // of all loaded models
+
+// While memory is watched, a pressure that rises (to a warning, or from there to critical) unloads every model: answers
+// that run or wait end with LLM_CANCELLED, and what they have written so far can still be read. The next request loads
+// again. Without a function in the options: on Linux a warning is memory stalls (PSI) for 15 % of the time between two
+// looks, less than 5 % of the memory available, or a cgroup that was throttled (memory.high); critical is stalls for 50 %,
+// less than 2 % available, or a cgroup that ran out (oom); on macOS, what the system says.
+LLM_API llm_status llm_service_start_monitoring(llm_service *service, llm_error *err); // watching already: LLM_OK
+LLM_API void llm_service_stop_monitoring(llm_service *service);                        // waits for the thread that watches
+
+// Whether the model's estimate (filled in; may be NULL) is at most 80 % of the machine's memory, or of the control group's
+// limit: LLM_OK, or LLM_INSUFFICIENT_MEMORY with the amounts. What is in use right now does not count.
+LLM_API llm_status llm_service_check_memory(llm_service *service, const llm_model_spec *spec, llm_memory_estimate *estimate,
+                                            llm_error *err);
+// The longest context within the same bounds, at most the one the model was made for; spec.estimated_memory does not count.
+// LLM_INSUFFICIENT_MEMORY: there is none.
+LLM_API llm_status llm_service_recommended_context(llm_service *service, const llm_model_spec *spec, int *tokens, llm_error *err);
 
 // ---- One's own backend -----------------------------------------------------------------------------------------
 

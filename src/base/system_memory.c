@@ -280,8 +280,8 @@ void memory_signs_read(const char *root, memory_signs *signs)
     if (!signs->has_stall) note_stall(path, signs);
     do {
         if (!read_file_of(&group, "memory.events", text, sizeof text)) continue;
-        if (find_number(text, "high", &count)) signs->group_events += count;
-        if (find_number(text, "oom", &count)) signs->group_events += count;
+        if (find_number(text, "high", &count)) signs->throttled += count;
+        if (find_number(text, "oom", &count)) signs->out_of_memory += count;
     } while (go_up(&group));
 }
 #endif

@@ -17,7 +17,7 @@ bool memory_stall_parse(const char *text, memory_stall *stall); // false when th
 typedef struct memory_signs {
     bool has_stall;
     uint64_t stall_us;      // the machine's, which contains the control group's; where it has none, the group's
-    uint64_t group_events;  // cgroup v2: how often a group was throttled (high) or out of memory (oom)
+    uint64_t throttled, out_of_memory; // cgroup v2: how often that happened to a group (high and oom of memory.events)
     int system_level;       // macOS: 0 normal, 1 warning, 2 critical
 } memory_signs;
 void memory_signs_read(const char *root, memory_signs *signs);

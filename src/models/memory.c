@@ -169,18 +169,23 @@ static const char *format_bytes(uint64_t bytes, char text[32])
     return text;
 }
 
+llm_status memory_compare(const llm_memory_estimate *estimate, uint64_t available, const char *what, llm_error *err)
+{
+    char needed[32], there[32];
+    if (estimate->total_bytes <= available) return LLM_OK;
+    return error_set_amounts(err, LLM_INSUFFICIENT_MEMORY, estimate->total_bytes, available,
+                             "it takes %s of memory with a context of %d tokens; %s are %s",
+                             format_bytes(estimate->total_bytes, needed), estimate->context_length,
+                             format_bytes(available, there), what);
+}
+
 llm_status memory_check(const llm_memory_estimate *estimate, llm_memory_function function, void *user, llm_error *err)
 {
     llm_system_memory memory;
     llm_error failure = {0};
-    char required[32], available[32];
     if (memory_read(function, user, &memory, &failure) != LLM_OK) {
         log_message(LOG_WARNING, "not checked whether the model fits: %s", failure.message);
         return LLM_OK;
     }
-    if (estimate->total_bytes <= memory.available_bytes) return LLM_OK;
-    return error_set_amounts(err, LLM_INSUFFICIENT_MEMORY, estimate->total_bytes, memory.available_bytes,
-                             "it needs %s of memory with a context of %d tokens, and %s are available",
-                             format_bytes(estimate->total_bytes, required), estimate->context_length,
-                             format_bytes(memory.available_bytes, available));
+    return memory_compare(estimate, memory.available_bytes, "available", err);
 }

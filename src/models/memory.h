@@ -25,7 +25,10 @@ llm_status memory_longest_context(const llm_model_spec *spec, const llm_mlx_opti
 // Asks `function`, or the machine where that is NULL.
 llm_status memory_read(llm_memory_function function, void *user, llm_system_memory *memory, llm_error *err);
 
-// LLM_INSUFFICIENT_MEMORY, with both amounts, when the estimate is more than what is available. Where nobody knows how
+// LLM_INSUFFICIENT_MEMORY, with both amounts, when the estimate is more than `available` bytes; `what` says what those are.
+llm_status memory_compare(const llm_memory_estimate *estimate, uint64_t available, const char *what, llm_error *err);
+
+// The same with what is available now. Where nobody knows how
 // much that is, everything fits, and the log says so.
 llm_status memory_check(const llm_memory_estimate *estimate, llm_memory_function function, void *user, llm_error *err);
 

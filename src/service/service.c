@@ -15,7 +15,7 @@ enum { MAX_MODELS = 64 };
 
 void llm_service_options_init(llm_service_options *options)
 {
-    *options = (llm_service_options){.size = sizeof *options, .max_models = 1};
+    *options = (llm_service_options){.size = sizeof *options, .max_models = 1, .pressure_interval_ms = 500};
 }
 
 static llm_status read_options(const llm_service_options *from, llm_service_options *options, llm_error *err)
@@ -26,13 +26,30 @@ static llm_status read_options(const llm_service_options *from, llm_service_opti
     if (status == LLM_OK && (options->max_models < 1 || options->max_models > MAX_MODELS))
         status = error_set(err, LLM_INVALID_ARGUMENT, "max_models is %d; it must be 1 to %d", options->max_models,
                            MAX_MODELS);
+    if (status == LLM_OK && options->pressure_interval_ms < 1)
+        status = error_set(err, LLM_INVALID_ARGUMENT, "pressure_interval_ms is %d; it must be 1 or more",
+                           options->pressure_interval_ms);
     return status;
 }
 
-static llm_backend *create_backend(const llm_service_options *options, llm_error *err)
+// Keeps the mlx options with the service, for its estimates.
+static llm_status copy_mlx_options(llm_service *service, llm_error *err)
 {
+    const llm_mlx_options *from = service->options.mlx;
+    service->options.mlx = NULL;
+    llm_mlx_options_init(&service->mlx);
+    if (!from) return LLM_OK;
+    llm_status status = options_read(&service->mlx, sizeof service->mlx, from, "llm_mlx_options_init", err);
+    if (status != LLM_OK || !service->mlx.engine) return status;
+    service->mlx.engine = service->engine_name = mem_copy_string(service->mlx.engine);
+    return service->engine_name ? LLM_OK : error_no_memory(err, "a service");
+}
+
+static llm_backend *create_backend(llm_service *service, llm_error *err)
+{
+    const llm_service_options *options = &service->options;
     llm_error failure = {0};
-    if (!options->create_backend) return llm_mlx_backend_create(options->mlx, err);
+    if (!options->create_backend) return llm_mlx_backend_create(&service->mlx, err);
     llm_backend *backend = options->create_backend(options->create_backend_user, &failure);
     if (!backend && failure.code == LLM_OK)
         error_set(&failure, LLM_INTERNAL_ERROR, "create_backend returned no backend, and no reason");
@@ -40,27 +57,29 @@ static llm_backend *create_backend(const llm_service_options *options, llm_error
     return backend;
 }
 
-// Signals are for the application's threads.
-static bool start_thread(slot *s)
+bool service_start_thread(pthread_t *thread, void *(*body)(void *), void *user)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    s->has_thread = !pthread_create(&s->thread, NULL, slot_main, s);
+    bool started = !pthread_create(thread, NULL, body, user);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return s->has_thread;
+    return started;
 }
 
-static llm_status create_slots(llm_service *service, const llm_service_options *options, llm_error *err)
+static llm_status create_slots(llm_service *service, llm_error *err)
 {
-    service->slots = mem_alloc_zero((size_t)options->max_models, sizeof *service->slots);
+    llm_status status = copy_mlx_options(service, err);
+    if (status != LLM_OK) return status;
+    service->slots = mem_alloc_zero((size_t)service->options.max_models, sizeof *service->slots);
     if (!service->slots) return error_no_memory(err, "a service");
-    for (int i = 0; i < options->max_models; i++) {
+    for (int i = 0; i < service->options.max_models; i++) {
         slot *s = &service->slots[i];
         s->service = service;
-        if (!(s->backend = create_backend(options, err))) return LLM_INTERNAL_ERROR; // err says it
+        if (!(s->backend = create_backend(service, err))) return LLM_INTERNAL_ERROR; // err says it
         service->num_slots++;
-        if (!start_thread(s)) return error_no_memory(err, "a service's thread");
+        s->has_thread = service_start_thread(&s->thread, slot_main, s);
+        if (!s->has_thread) return error_no_memory(err, "a service's thread");
     }
     return LLM_OK;
 }
@@ -71,11 +90,13 @@ llm_service *llm_service_create(const llm_service_options *from, llm_error *err)
     if (read_options(from, &options, err) != LLM_OK) return NULL;
     llm_service *service = mem_alloc_zero(1, sizeof *service);
     if (!service) return error_no_memory(err, "a service"), NULL;
-    if (pthread_mutex_init(&service->lock, NULL) || pthread_cond_init(&service->changed, NULL)) {
+    service->options = options;
+    if (pthread_mutex_init(&service->lock, NULL) || pthread_cond_init(&service->changed, NULL) ||
+        !monitor_init(&service->monitor)) {
         mem_free(service);
         return error_no_memory(err, "a service's locks"), NULL;
     }
-    if (create_slots(service, &options, err) == LLM_OK) return service;
+    if (create_slots(service, err) == LLM_OK) return service;
     llm_service_free(service);
     return NULL;
 }
@@ -83,6 +104,7 @@ llm_service *llm_service_create(const llm_service_options *from, llm_error *err)
 void llm_service_free(llm_service *service)
 {
     if (!service) return;
+    llm_service_stop_monitoring(service);
     pthread_mutex_lock(&service->lock);
     service->closing = true;
     requests_drop(service, NULL);
@@ -97,6 +119,8 @@ void llm_service_free(llm_service *service)
     mem_free(service->slots);
     mem_free(service->latest);
     mem_free(service->system_prompt);
+    mem_free(service->engine_name);
+    monitor_free(&service->monitor);
     pthread_cond_destroy(&service->changed);
     pthread_mutex_destroy(&service->lock);
     mem_free(service);
@@ -112,15 +136,26 @@ void llm_service_cancel(llm_service *service)
     pthread_mutex_unlock(&service->lock);
 }
 
-void llm_service_unload(llm_service *service, const llm_model_spec *spec)
+static int unload(llm_service *service, const llm_model_spec *spec)
 {
-    llm_model_spec whole;
-    if (!service || (spec && spec_read(spec, &whole, NULL) != LLM_OK)) return;
+    int count = 0;
     pthread_mutex_lock(&service->lock);
     requests_drop(service, spec);
     for (int i = 0; i < service->num_slots; i++)
-        if (!spec || slot_holds(&service->slots[i], spec)) slot_unload(&service->slots[i], spec);
+        if (!spec || slot_holds(&service->slots[i], spec)) count += slot_unload(&service->slots[i], spec);
     pthread_mutex_unlock(&service->lock);
+    return count;
+}
+
+int service_unload_all(llm_service *service)
+{
+    return unload(service, NULL);
+}
+
+void llm_service_unload(llm_service *service, const llm_model_spec *spec)
+{
+    llm_model_spec whole;
+    if (service && (!spec || spec_read(spec, &whole, NULL) == LLM_OK)) unload(service, spec);
 }
 
 // ---- The session ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #define SERVICE_SERVICE_H
 #include "base/arena.h"
 #include "base/error.h"
+#include "service/pressure.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -41,8 +42,21 @@ typedef struct slot {
     uint64_t last_used;    // by service->clock
 } slot;
 
+// The thread that watches memory. `control` is held by starting and stopping, `lock` guards `stop`.
+typedef struct monitor {
+    pthread_mutex_t control, lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool runs, stop;
+    pressure_watch watch;
+} monitor;
+
 struct llm_service {
-    pthread_mutex_t lock;
+    llm_service_options options; // but for its mlx options:
+    llm_mlx_options mlx;
+    char *engine_name;           // behind mlx.engine
+    monitor monitor;
+    pthread_mutex_t lock; // for all that follows
     pthread_cond_t changed; // of any field
     bool closing;
     slot *slots;
@@ -55,6 +69,14 @@ struct llm_service {
     llm_stats last_stats;
     bool has_stats;
 };
+
+// ---- service.c
+bool service_start_thread(pthread_t *thread, void *(*body)(void *), void *user); // signals are for the application's threads
+int service_unload_all(llm_service *service); // returns how many models that were
+
+// ---- monitor.c
+bool monitor_init(monitor *m);
+void monitor_free(monitor *m); // it does not run
 
 // ---- requests.c. With the lock held
 void requests_dispatch(llm_service *service); // starts what can run
@@ -69,7 +91,7 @@ slot *slot_for(llm_service *service, const llm_model_spec *spec);
 bool slot_holds(const slot *s, const llm_model_spec *spec); // loaded, or being loaded. With the lock held
 // Cancels what runs in it. Holds the lock, and lets go of it in between.
 void slot_cancel(slot *s);
-// Cancels what runs in it, waits, and frees its model if that is still `spec` (NULL: any). As above.
-void slot_unload(slot *s, const llm_model_spec *spec);
+// Cancels what runs in it, waits, and frees its model if that is still `spec` (NULL: any); false: it is not. As above.
+bool slot_unload(slot *s, const llm_model_spec *spec);
 
 #endif

@@ -41,18 +41,6 @@ static void set_model(slot *s, llm_model_spec *spec)
     s->model = spec;
 }
 
-static void claim(slot *s)
-{
-    s->claims++;
-}
-
-static void release_claim(slot *s)
-{
-    s->claims--;
-    requests_dispatch(s->service);
-    pthread_cond_broadcast(&s->service->changed);
-}
-
 // ---- Loading. Runs on the slot's thread, without the lock -------------------------------------------------
 
 static bool is_stopped(request *r)
@@ -226,16 +214,20 @@ void slot_cancel(slot *s)
     pthread_mutex_lock(&s->service->lock);
 }
 
-void slot_unload(slot *s, const llm_model_spec *spec)
+bool slot_unload(slot *s, const llm_model_spec *spec)
 {
-    claim(s);
+    s->claims++; // nothing starts meanwhile
     slot_cancel(s);
     while (s->request) pthread_cond_wait(&s->service->changed, &s->service->lock);
-    if (s->model && (!spec || llm_model_spec_equal(s->model, spec))) {
+    bool there = s->model && (!spec || llm_model_spec_equal(s->model, spec));
+    if (there) {
         pthread_mutex_unlock(&s->service->lock);
         llm_backend_unload(s->backend);
         pthread_mutex_lock(&s->service->lock);
         set_model(s, NULL);
     }
-    release_claim(s);
+    s->claims--;
+    requests_dispatch(s->service);
+    pthread_cond_broadcast(&s->service->changed);
+    return there;
 }
