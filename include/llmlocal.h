@@ -305,6 +305,7 @@ LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
 LLM_API void llm_session_free(llm_session *session);
 LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
 
+// As llm_backend_generate, in this session.
 LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
 LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
 LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
@@ -412,7 +413,7 @@ typedef struct llm_backend_methods {
     // the own one included, gets its state at its first use after a load and loses it before unload; set_system_prompt
     // and reset are not called then. `session` is what session_create made.
     llm_status (*session_create)(void *state, void **session, llm_error *err);       // LLM_UNSUPPORTED_FORMAT
-    void (*session_free)(void *state, void *session);                                // must be there if session_create is
+    void (*session_free)(void *state, void *session);                                // none: must be there if session_create is
     llm_status (*session_reset)(void *state, void *session, llm_error *err);         // session_free, session_create
     llm_status (*session_save)(void *state, void *session, const char *system_prompt, const char *path,
                                llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT

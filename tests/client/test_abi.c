@@ -33,7 +33,9 @@ static const abi_row rows[] = {
     ROW(LLM_PRECISION_FAST, LLM_PRECISION_EXACT),
     ROW(LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS),
     ROW(SLOT(api_version), SLOT(name), SLOT(load), SLOT(unload), SLOT(generate), SLOT(destroy),
-        SLOT(set_system_prompt), SLOT(reset), SLOT(cancel), SLOT(memory), SLOT(score), SLOT(engine_info)),
+        SLOT(set_system_prompt), SLOT(reset), SLOT(cancel), SLOT(memory), SLOT(score), SLOT(engine_info),
+        SLOT(session_create), SLOT(session_free), SLOT(session_reset), SLOT(session_save), SLOT(session_load),
+        SLOT(session_messages_json)),
 };
 
 static void test_values_stay(void **state)
