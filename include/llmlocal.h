@@ -329,6 +329,7 @@ LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_
 
 // ---- Memory ----------------------------------------------------------------------------------------------------
 
+// What a machine has for this process.
 typedef struct llm_system_memory {
     uint64_t total_bytes;     // of the machine, or the limit of the process's control group where that is lower
     uint64_t available_bytes; // what can still be had of that, caches that the system would give up included
@@ -369,6 +370,7 @@ typedef struct llm_memory_estimate {
     uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
     int context_length;          // the spec's; where it says none, the model's, but no more than 4096
 } llm_memory_estimate;
+// Reads the headers of the files of a model that is on this machine, and nothing more.
 LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
                                              llm_memory_estimate *estimate, llm_error *err);
 
@@ -397,12 +399,14 @@ typedef struct llm_service llm_service;
 // Makes one backend; called `max_models` times by llm_service_create, and never again.
 typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
 
+// How short of memory the machine is.
 typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
 // How short memory is right now; asked by the thread that watches.
 typedef llm_pressure (*llm_pressure_function)(void *user);
 // Told on that thread, when the models have been unloaded.
 typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);
 
+// What a service is made of.
 typedef struct llm_service_options {
     size_t size;
     const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
@@ -417,6 +421,7 @@ typedef struct llm_service_options {
 } llm_service_options;
 
 LLM_API void llm_service_options_init(llm_service_options *options);
+// Loads nothing yet.
 LLM_API llm_service *llm_service_create(const llm_service_options *options, llm_error *err);
 LLM_API void llm_service_free(llm_service *service); // unloads all; streams of it end with LLM_CANCELLED
 
