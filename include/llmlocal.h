@@ -125,8 +125,13 @@ typedef struct llm_tool {
     const char *parameters; // JSON schema as text; NULL: no parameters
 } llm_tool;
 
-// Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled.
+// Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled, whose message the model is
+// then told. Called on a thread of the library's, one call at a time; the arguments are a JSON object that fits the schema.
 typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arguments_json, llm_error *err);
+
+// The tools of a JSON array, each {"type":"function","function":{"name","description","parameters"}} or the inner object
+// alone: one block of *num_tools tools (llm_free).
+LLM_API llm_tool *llm_tools_from_json_copy(const char *json, int *num_tools, llm_error *err);
 
 typedef struct llm_generation_config {
     size_t size;
@@ -146,9 +151,9 @@ typedef struct llm_generation_config {
     int logprobs;              // 0: none; N, at most 1000: each token's log-probability and those of the N - 1 likeliest others, as chunks
     bool ignore_end;           // go on after the model's end token (benchmarks)
     bool no_wait;              // LLM_BUSY instead of waiting for the answer that runs
-    const llm_tool *tools;
+    const llm_tool *tools;     // what the model may call; a chat template that knows none: LLM_UNSUPPORTED_FORMAT
     int num_tools;
-    llm_tool_dispatch dispatch; // NULL: tool calls end the answer and are the caller's to run
+    llm_tool_dispatch dispatch; // runs the calls, and the same answer goes on, at most 16 times; NULL: calls end the answer
     void *dispatch_user;
     const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
 } llm_generation_config;
@@ -160,10 +165,16 @@ LLM_API llm_status llm_generation_config_check(const llm_generation_config *conf
 typedef struct llm_message {
     const char *role;          // "system", "user", "assistant", "tool"
     const char *content;
-    const char *reasoning;     // NULL: none
-    const char *tool_calls_json; // an assistant's calls, a JSON array; NULL: none
+    const char *reasoning;     // an assistant's; the chat template keeps or drops it; NULL: none
+    const char *tool_calls_json; // an assistant's calls, [{"id":…,"function":{"name":…,"arguments":{…}}}]; NULL: none
     const char *tool_call_id, *name; // of a tool's result; NULL: none
 } llm_message;
+
+// What a tool call came to.
+typedef struct llm_tool_result {
+    const char *tool_call_id; // the chunk's
+    const char *content;
+} llm_tool_result;
 
 // ---- A running answer ------------------------------------------------------------------------------------------
 
@@ -172,6 +183,7 @@ typedef enum llm_chunk_kind { LLM_CHUNK_TEXT, LLM_CHUNK_REASONING, LLM_CHUNK_TOO
 typedef enum llm_finish_reason { LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL } llm_finish_reason;
 LLM_API const char *llm_finish_reason_name(llm_finish_reason reason); // "stop", "length", "cancelled", "tool_call"
 
+// Of an answer that ran tools: the sums over its passes.
 typedef struct llm_stats {
     int prompt_tokens;         // all of the rendered prompt
     int cached_prompt_tokens;  // of these, already in the KV cache
@@ -189,10 +201,12 @@ typedef struct llm_token_logprob {
 // Pointers are valid until the next call on the stream.
 typedef struct llm_chunk {
     llm_chunk_kind kind;
-    const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, JSON
+    const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, a JSON object
     size_t length;
-    const char *tool_call_id, *tool_name; // TOOL_CALL
-    const char *tool_error;    // TOOL_CALL: NULL, or why the call was rejected
+    const char *tool_call_id, *tool_name; // TOOL_CALL; the name is NULL where a rejected call has none
+    // TOOL_CALL: NULL, or why the call was rejected: it begins with "malformed", "incomplete", "unknown tool" or "bad
+    // arguments". `text` is then what the model wrote. The model is told by itself; the call has no result to give.
+    const char *tool_error;
     const llm_token_logprob *logprobs;    // LOGPROBS: first the token that was chosen, then the likeliest ones
     int num_logprobs;
     llm_finish_reason finish_reason; // INFO
@@ -246,7 +260,11 @@ LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); //
 
 // Continues the session: the prompt is the next user message, the answer joins the transcript.
 LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
-// Answers a whole conversation, and leaves the session alone.
+// Continues the session after an answer that ended with LLM_FINISH_TOOL_CALL: exactly one result for each call that was
+// not rejected (none at all where all were). A call that nobody answers is left so by the next prompt.
+LLM_API llm_stream *llm_backend_continue(llm_backend *backend, const llm_tool_result *results, int num_results,
+                                         const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone. Results of tools are messages of the role "tool".
 LLM_API llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
                                                   const llm_generation_config *config, llm_error *err);
 // Continues plain text, no template: special tokens are added as the tokenizer does. Leaves the session alone.
@@ -307,17 +325,17 @@ LLM_API double llm_measure_read_bandwidth(int num_threads);
 
 typedef struct llm_stream_writer llm_stream_writer;
 
-typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS } llm_request_kind;
+typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS, LLM_REQUEST_RESULTS } llm_request_kind;
 
 typedef struct llm_request {
     llm_request_kind kind;
     const char *text;               // PROMPT, TEXT
-    const llm_message *messages;    // MESSAGES
+    const llm_message *messages;    // MESSAGES; RESULTS: of the role "tool", to go on with the session
     int num_messages;
     const int32_t *tokens;          // TOKENS
     int num_tokens;
     const llm_generation_config *config; // never NULL, always checked
-    const char *system_prompt;      // PROMPT: the session's when the request was made; NULL: none
+    const char *system_prompt;      // PROMPT, RESULTS: the session's when the request was made; NULL: none
 } llm_request;
 
 // What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
@@ -335,7 +353,7 @@ typedef struct llm_backend_methods {
     // by a cancelled answer; where it is missing, the library makes one without numbers.
     llm_status (*generate)(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err);
     void (*destroy)(void *state);                                                    // nothing
-    // Called when the text has changed, before the next PROMPT at the latest. Default: `system_prompt` of requests says it.
+    // Called when the text has changed, before the next PROMPT or RESULTS at the latest. Default: `system_prompt` of requests says it.
     llm_status (*set_system_prompt)(void *state, const char *text, llm_error *err);
     llm_status (*reset)(void *state, llm_error *err);                                // nothing
     void (*cancel)(void *state);              // nothing: the writer's functions say so; any thread, around generate
@@ -358,7 +376,8 @@ LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *
 LLM_API bool llm_writer_cancelled(llm_stream_writer *writer);
 
 // A backend for tests of applications: answers "echo: <last user text>" word by word, without a model. Any spec loads.
-// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens and stop.
+// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens, stop and
+// tools: "call NAME {…}" calls that tool, and the answer goes on with "echo: <result>". "think WORDS" is reasoned, then echoed.
 LLM_API llm_backend *llm_mock_backend_create(llm_error *err);
 
 // ---- A model's text side, without its weights ------------------------------------------------------------------

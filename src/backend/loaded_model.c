@@ -63,7 +63,8 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
     model_files files = {0};
     char *directory = NULL;
     llm_status status = LLM_OK;
-    if (spec->adapter.kind != LLM_ADAPTER_NONE)
+    if (!(model->name = mem_copy_string(spec->id ? spec->id : spec->base))) status = error_no_memory(err, "a model");
+    if (status == LLM_OK && spec->adapter.kind != LLM_ADAPTER_NONE)
         status = error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not apply adapters");
     if (status == LLM_OK) status = model_resolve_directory(spec->base, &directory, err);
     if (status == LLM_OK) status = model_files_open(directory, &files, err);
@@ -88,7 +89,14 @@ void loaded_model_close(loaded_model *model)
     engine_close(model->device);
     chat_template_free(model->chat);
     tokenizer_free(model->tok);
+    mem_free(model->name);
     *model = (loaded_model){0};
+}
+
+reply_format loaded_model_reply_format(const loaded_model *model, bool with_tools)
+{
+    const char *source = !model->chat ? NULL : with_tools ? chat_template_tool_source(model->chat) : chat_template_source(model->chat);
+    return reply_format_choose(source, model->tok, with_tools);
 }
 
 bool loaded_model_is_end(const loaded_model *model, int32_t token)

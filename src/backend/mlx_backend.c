@@ -1,9 +1,9 @@
 // LLMLocalMLX: the backend for models in MLX's format, written against the public table like any other.
-#include "backend/answer.h"
 #include "backend/loaded_model.h"
-#include "backend/prompt.h"
 #include "backend/score.h"
 #include "backend/session.h"
+#include "backend/tool_results.h"
+#include "backend/turn.h"
 #include "base/mem.h"
 #include "client/options.h"
 #include <stdio.h>
@@ -38,50 +38,61 @@ static llm_status mlx_load(void *state, const llm_model_spec *spec, llm_progress
     return status;
 }
 
-// A turn of the chat: the transcript grows only when the answer is whole.
-static llm_status generate_turn(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
-                                llm_error *err)
+// What a request adds to the transcript before the answer.
+static llm_status take_request(mlx_backend *b, const llm_request *request, message_list *added, llm_error *err)
 {
-    llm_message *messages;
+    if (request->kind == LLM_REQUEST_PROMPT) return message_list_add(added, &(llm_message){.role = "user", .content = request->text}, err);
+    llm_status status = tool_results_check(&b->chat.transcript, request->messages, request->num_messages, err);
+    for (int i = 0; i < request->num_messages && status == LLM_OK; i++) status = message_list_add(added, &request->messages[i], err);
+    return status;
+}
+
+// A turn of the chat: the transcript grows only when the answer is whole.
+static llm_status generate_turn(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
+{
+    llm_message *history = NULL;
     int count;
-    buf text = {0};
-    llm_status status = session_messages(&b->chat, request->system_prompt, request->text, &messages, &count, err);
-    if (status == LLM_OK) status = prompt_from_messages(&b->model, messages, count, request->config->template_json, tokens, err);
-    mem_free(messages);
-    if (status == LLM_OK) status = answer_run(&b->model, &b->chat, tokens, request->config, writer, &text, err);
-    if (status == LLM_OK) status = session_add_turn(&b->chat, request->text, text.data ? text.data : "", err);
-    buf_free(&text);
+    message_list added = {0};
+    llm_status status = take_request(b, request, &added, err);
+    if (status == LLM_OK) status = session_messages(&b->chat, request->system_prompt, &history, &count, err);
+    if (status == LLM_OK) status = turn_run(&b->model, &b->chat, history, count, &added, request->config, writer, err);
+    if (status == LLM_OK) status = message_list_move(&b->chat.transcript, &added, err);
+    message_list_free(&added);
+    mem_free(history);
+    return status;
+}
+
+static llm_status complete(mlx_backend *b, session *apart, const llm_request *request, llm_stream_writer *writer, llm_error *err)
+{
+    token_list tokens = {0};
+    llm_status status = LLM_OK;
+    if (request->kind == LLM_REQUEST_TEXT)
+        status = tokenizer_encode(b->model.tok, request->text, strlen(request->text), TOKENIZER_ADD_SPECIAL, &tokens, err);
+    else if (!token_list_append(&tokens, request->tokens, (size_t)request->num_tokens)) status = error_no_memory(err, "a prompt");
+    if (status == LLM_OK) status = turn_complete(&b->model, apart, &tokens, request->config, writer, err);
+    token_list_free(&tokens);
     return status;
 }
 
 // An answer beside the chat, on a sequence of its own.
-static llm_status generate_apart(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
-                                 llm_error *err)
+static llm_status generate_apart(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
-    session apart = {0};
-    buf text = {0};
-    llm_status status = LLM_OK;
+    session apart;
+    message_list added = {0};
+    llm_status status = session_create(&b->model, &apart, err);
+    if (status != LLM_OK) return status;
     if (request->kind == LLM_REQUEST_MESSAGES)
-        status = prompt_from_messages(&b->model, request->messages, request->num_messages, request->config->template_json, tokens, err);
-    else if (request->kind == LLM_REQUEST_TEXT)
-        status = tokenizer_encode(b->model.tok, request->text, strlen(request->text), TOKENIZER_ADD_SPECIAL, tokens, err);
-    else if (!token_list_append(tokens, request->tokens, (size_t)request->num_tokens)) status = error_no_memory(err, "a prompt");
-    if (status == LLM_OK) status = session_create(&b->model, &apart, err);
-    if (status == LLM_OK) status = answer_run(&b->model, &apart, tokens, request->config, writer, &text, err);
+        status = turn_run(&b->model, &apart, request->messages, request->num_messages, &added, request->config, writer, err);
+    else status = complete(b, &apart, request, writer, err);
+    message_list_free(&added);
     session_free(&apart);
-    buf_free(&text);
     return status;
 }
 
 static llm_status mlx_generate(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
-    mlx_backend *b = state;
-    token_list tokens = {0};
-    if (request->config->num_tools > 0) return error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not call tools");
-    llm_status status = request->kind == LLM_REQUEST_PROMPT ? generate_turn(b, request, &tokens, writer, err)
-                                                            : generate_apart(b, request, &tokens, writer, err);
-    token_list_free(&tokens);
-    return status;
+    bool of_chat = request->kind == LLM_REQUEST_PROMPT || request->kind == LLM_REQUEST_RESULTS;
+    return of_chat ? generate_turn(state, request, writer, err) : generate_apart(state, request, writer, err);
 }
 
 static llm_status mlx_reset(void *state, llm_error *err)

@@ -8,6 +8,12 @@
 #include <signal.h>
 #include <string.h>
 
+// Requests of the session, which has a system prompt.
+static bool is_of_session(const llm_request *request)
+{
+    return request->kind == LLM_REQUEST_PROMPT || request->kind == LLM_REQUEST_RESULTS;
+}
+
 // ---- The queue. All of this section holds the lock --------------------------------------------------------
 
 static void append_job(llm_backend *backend, job *j)
@@ -188,7 +194,7 @@ static llm_status answer(llm_backend *backend, job *j, llm_error *err)
     // A reset counts even when the request that came after it was cancelled.
     if (j->fresh) status = begin_session(backend, err);
     if (!stream_start(j->stream, call_cancel_slot, backend)) return LLM_CANCELLED;
-    if (status == LLM_OK && j->request.kind == LLM_REQUEST_PROMPT)
+    if (status == LLM_OK && is_of_session(&j->request))
         status = tell_prompt(backend, j->request.system_prompt, err);
     if (status == LLM_OK)
         status = backend->methods->generate(backend->state, &j->request, stream_writer(j->stream), err);
@@ -253,7 +259,7 @@ static llm_status enqueue(llm_backend *backend, job *j, llm_error *err)
                          backend->phase == PHASE_LOADING ? ": a load is in progress" : "");
     if (busy && j->request.config->no_wait) return error_set(err, LLM_BUSY, "another answer is running");
     const char *prompt = backend->system_prompt;
-    if (prompt && j->request.kind == LLM_REQUEST_PROMPT &&
+    if (prompt && is_of_session(&j->request) &&
         !(j->request.system_prompt = arena_copy(&j->memory, prompt, strlen(prompt))))
         return error_no_memory(err, "the system prompt");
     llm_status status = start_worker(backend, err);
@@ -287,6 +293,22 @@ llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt,
                                  const llm_generation_config *config, llm_error *err)
 {
     return submit(backend, &(llm_request){.kind = LLM_REQUEST_PROMPT, .text = prompt, .config = config}, err);
+}
+
+llm_stream *llm_backend_continue(llm_backend *backend, const llm_tool_result *results, int num_results,
+                                 const llm_generation_config *config, llm_error *err)
+{
+    bool some = results && num_results > 0;
+    llm_message *messages = some ? mem_alloc_zero((size_t)num_results, sizeof *messages) : NULL;
+    if (some && !messages) return error_no_memory(err, "the results"), NULL;
+    for (int i = 0; some && i < num_results; i++)
+        messages[i] = (llm_message){
+            .role = "tool", .content = results[i].content, .tool_call_id = results[i].tool_call_id};
+    llm_request request = {
+        .kind = LLM_REQUEST_RESULTS, .messages = messages, .num_messages = num_results, .config = config};
+    llm_stream *stream = submit(backend, &request, err);
+    mem_free(messages);
+    return stream;
 }
 
 llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
