@@ -240,11 +240,10 @@ static span read_tag_name(reading *r)
     size_t end = find_text(r, r->in.at, ">");
     span name = trimmed(r->in.text + r->in.at, end - r->in.at);
     r->in.at = end < r->in.length ? end + 1 : end;
-    char quote = name.length > 0 ? name.text[0] : 0;
-    if (quote == '"' || quote == '\'') {
-        name.text++;
-        name.length--;
-    }
+    bool quoted = name.length > 0 && (name.text[0] == '"' || name.text[0] == '\'');
+    char quote = quoted ? name.text[0] : '>';
+    name.text += quoted;
+    name.length -= quoted;
     size_t n = 0;
     while (n < name.length && name.text[n] != quote && !is_space(name.text[n])) n++;
     name.length = n;
@@ -413,13 +412,12 @@ llm_status reply_calls_read(const call_section *section, size_t *used, llm_error
     reading r = {.section = section, .in = {.text = section->text, .length = section->length}, .err = err};
     llm_status status = LLM_OK;
     bool any = false;
-    *used = 0;
     while (status == LLM_OK && skip_between(&r)) {
         if (any && is_text(&r)) break;
         any = true;
         status = readers[section->format->syntax](&r);
-        *used = r.in.at;
     }
+    *used = r.in.at;
     if (!any && status == LLM_OK) status = give_failure(&r, section->closed ? LITERAL_MALFORMED : LITERAL_INCOMPLETE, "there is no call", (span){0});
     if (!any) *used = section->length;
     buf_free(&r.json);

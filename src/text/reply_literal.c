@@ -161,8 +161,9 @@ static const char *const words[][2] = {{"true", "true"}, {"false", "false"}, {"n
 static literal_result read_word(literal_reader *r)
 {
     const char *text = r->text + r->at;
-    size_t length = literal_name_length(r);
-    if (length == 0 && *text == '+') length = 1;
+    literal_reader digits = *r;
+    digits.at += *text == '+';
+    size_t length = literal_name_length(&digits) + (*text == '+');
     while (length > 0 && r->at + length < r->length && text[length] == '+' && (text[length - 1] == 'e' || text[length - 1] == 'E')) {
         length++;
         while (r->at + length < r->length && is_digit(text[length])) length++;
