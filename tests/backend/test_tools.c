@@ -83,6 +83,13 @@ static char *answer_tool(void *user, const char *name, const char *arguments, ll
     return user ? llm_string_copy(user) : NULL;
 }
 
+// The tool says this; NULL: it fails without a word.
+static void dispatch(const char *result)
+{
+    config.dispatch = answer_tool;
+    config.dispatch_user = (void *)(uintptr_t)result;
+}
+
 static void test_what_the_reader_sees(void **state)
 {
     (void)state;
@@ -131,14 +138,12 @@ static void test_results_of_several_calls(void **state)
 static void test_a_model_mends_a_rejected_call(void **state)
 {
     (void)state;
-    config.dispatch = answer_tool;
-    config.dispatch_user = "3";
+    dispatch("3");
     answer a = ask("call nope {}");
     assert_string_equal(a.text, "[nope unknown tool: \"nope\"][add {\"a\":5,\"b\":5}]The sum is 3.");
     assert_int_equal(a.reason, LLM_FINISH_STOP);
     llm_backend_reset(backend, NULL);
-    config.dispatch = answer_tool;
-    config.dispatch_user = NULL;
+    dispatch(NULL);
     a = ask(ADD); // the tool fails without a word
     assert_non_null(strstr(a.text, "[add {\"a\":1,\"b\":2}]"));
     assert_int_equal(a.status, LLM_END);
@@ -164,14 +169,13 @@ static void test_the_model_is_told_how_a_tool_failed(void **state)
 static void test_rounds_are_bounded(void **state)
 {
     (void)state;
-    config.dispatch = answer_tool;
-    config.dispatch_user = "again"; // at which the model calls again
+    dispatch("again"); // at which the model calls again
     answer a = ask(ADD);
     assert_int_equal(a.status, LLM_END);
     assert_int_equal(a.num_calls, 17);
     assert_int_equal(a.reason, LLM_FINISH_TOOL_CALL); // the last call is the caller's
     llm_tool_result last = {a.id[16 % 8], "3"};
-    config.dispatch_user = "3";
+    dispatch("3");
     a = read_all(llm_backend_continue(backend, &last, 1, &config, &err));
     assert_string_equal(a.text, "The sum is 3.");
 }
@@ -179,8 +183,7 @@ static void test_rounds_are_bounded(void **state)
 static void test_max_tokens_counts_all_passes(void **state)
 {
     (void)state;
-    config.dispatch = answer_tool;
-    config.dispatch_user = "again";
+    dispatch("again");
     config.max_tokens = 20;
     answer a = ask(ADD);
     assert_int_equal(a.stats.generated_tokens, 20);
@@ -194,8 +197,7 @@ static void test_stats_add_up(void **state)
     llm_tool_result result = {first.id[0], "3"};
     answer second = read_all(llm_backend_continue(backend, &result, 1, &config, &err));
     llm_backend_reset(backend, NULL);
-    config.dispatch = answer_tool;
-    config.dispatch_user = "3";
+    dispatch("3");
     answer whole = ask(ADD);
     assert_int_equal(whole.stats.generated_tokens, first.stats.generated_tokens + second.stats.generated_tokens);
     assert_int_equal(whole.stats.prompt_tokens, first.stats.prompt_tokens + second.stats.prompt_tokens);
