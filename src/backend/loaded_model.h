@@ -1,6 +1,7 @@
 // A model in memory: its text side and its engine. Made from a spec, owned by the MLX backend.
 #ifndef BACKEND_LOADED_MODEL_H
 #define BACKEND_LOADED_MODEL_H
+#include "backend/fingerprint.h"
 #include "backend/template_traits.h"
 #include "engine/engine.h"
 #include "nn/config.h"
@@ -8,7 +9,6 @@
 #include "text/tokenizer.h"
 
 typedef struct loaded_model {
-    char *name;           // for error messages
     tokenizer *tok;
     chat_template *chat;  // NULL: the model has none and continues plain text
     template_traits traits; // of it, once they were needed
@@ -17,6 +17,9 @@ typedef struct loaded_model {
     int vocab_size, context_length;
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
     int num_eos_ids;
+    char *name; // of the spec, owned
+    char fingerprint[FINGERPRINT_SIZE];
+    llm_precision precision;
 } loaded_model;
 
 // Progress may be NULL. On failure nothing is held.

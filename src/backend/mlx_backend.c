@@ -2,7 +2,12 @@
 #include "backend/loaded_model.h"
 #include "backend/score.h"
 #include "backend/session.h"
-#include "backend/tool_results.h"
+#include "backend/loaded_model.h"
+#include "backend/score.h"
+#include "backend/session.h"
+#include "backend/session_file.h"
+#include "backend/tool_messages.h"
+#include "backend/transcript.h"
 #include "backend/turn.h"
 #include "base/mem.h"
 #include "client/options.h"
@@ -14,7 +19,7 @@ typedef struct mlx_backend {
     llm_mlx_options options;
     char *engine_name;  // behind options.engine
     loaded_model model; // weights NULL: none is loaded
-    session chat;
+    session apart;      // of the latest request beside the chats: the next one may begin alike
 } mlx_backend;
 
 void llm_mlx_options_init(llm_mlx_options *options)
@@ -25,7 +30,7 @@ void llm_mlx_options_init(llm_mlx_options *options)
 static void mlx_unload(void *state)
 {
     mlx_backend *b = state;
-    session_free(&b->chat);
+    session_free(&b->apart);
     loaded_model_close(&b->model);
 }
 
@@ -33,16 +38,16 @@ static llm_status mlx_load(void *state, const llm_model_spec *spec, llm_progress
 {
     mlx_backend *b = state;
     llm_status status = loaded_model_open(spec, &b->options, progress, user, &b->model, err);
-    if (status == LLM_OK) status = session_create(&b->model, &b->chat, err);
+    if (status == LLM_OK) status = session_create(&b->model, &b->apart, err);
     if (status != LLM_OK) mlx_unload(b);
     return status;
 }
 
 // What a request adds to the transcript before the answer.
-static llm_status take_request(mlx_backend *b, const llm_request *request, message_list *added, llm_error *err)
+static llm_status take_request(const session *chat, const llm_request *request, message_list *added, llm_error *err)
 {
     if (request->kind == LLM_REQUEST_PROMPT) return message_list_add(added, &(llm_message){.role = "user", .content = request->text}, err);
-    llm_status status = tool_results_check(&b->chat.transcript, request->messages, request->num_messages, err);
+    llm_status status = tool_results_check(&chat->transcript, request->messages, request->num_messages, err);
     for (int i = 0; i < request->num_messages && status == LLM_OK; i++) status = message_list_add(added, &request->messages[i], err);
     return status;
 }
@@ -50,42 +55,38 @@ static llm_status take_request(mlx_backend *b, const llm_request *request, messa
 // A turn of the chat: the transcript grows only when the answer is whole.
 static llm_status generate_turn(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
+    session *chat = request->session;
     llm_message *history = NULL;
     int count;
     message_list added = {0};
-    llm_status status = take_request(b, request, &added, err);
-    if (status == LLM_OK) status = session_messages(&b->chat, request->system_prompt, &history, &count, err);
-    if (status == LLM_OK) status = turn_run(&b->model, &b->chat, history, count, &added, request->config, writer, err);
-    if (status == LLM_OK) status = message_list_move(&b->chat.transcript, &added, err);
+    llm_status status = take_request(chat, request, &added, err);
+    if (status == LLM_OK) status = session_messages(chat, request->system_prompt, &history, &count, err);
+    if (status == LLM_OK) status = turn_run(&b->model, chat, history, count, &added, request->config, writer, err);
+    if (status == LLM_OK) status = message_list_move(&chat->transcript, &added, err);
     message_list_free(&added);
     mem_free(history);
     return status;
 }
 
-static llm_status complete(mlx_backend *b, session *apart, const llm_request *request, llm_stream_writer *writer, llm_error *err)
+static llm_status complete(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
     token_list tokens = {0};
     llm_status status = LLM_OK;
     if (request->kind == LLM_REQUEST_TEXT)
         status = tokenizer_encode(b->model.tok, request->text, strlen(request->text), TOKENIZER_ADD_SPECIAL, &tokens, err);
     else if (!token_list_append(&tokens, request->tokens, (size_t)request->num_tokens)) status = error_no_memory(err, "a prompt");
-    if (status == LLM_OK) status = turn_complete(&b->model, apart, &tokens, request->config, writer, err);
+    if (status == LLM_OK) status = turn_complete(&b->model, &b->apart, &tokens, request->config, writer, err);
     token_list_free(&tokens);
     return status;
 }
 
-// An answer beside the chat, on a sequence of its own.
+// An answer beside the chats. What its prompt shares with the latest of them is not read again.
 static llm_status generate_apart(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
-    session apart;
     message_list added = {0};
-    llm_status status = session_create(&b->model, &apart, err);
-    if (status != LLM_OK) return status;
-    if (request->kind == LLM_REQUEST_MESSAGES)
-        status = turn_run(&b->model, &apart, request->messages, request->num_messages, &added, request->config, writer, err);
-    else status = complete(b, &apart, request, writer, err);
+    if (request->kind != LLM_REQUEST_MESSAGES) return complete(b, request, writer, err);
+    llm_status status = turn_run(&b->model, &b->apart, request->messages, request->num_messages, &added, request->config, writer, err);
     message_list_free(&added);
-    session_free(&apart);
     return status;
 }
 
@@ -95,12 +96,49 @@ static llm_status mlx_generate(void *state, const llm_request *request, llm_stre
     return of_chat ? generate_turn(state, request, writer, err) : generate_apart(state, request, writer, err);
 }
 
-static llm_status mlx_reset(void *state, llm_error *err)
+// ---- Sessions
+
+static llm_status mlx_session_create(void *state, void **out, llm_error *err)
 {
-    (void)err;
-    session_reset(&((mlx_backend *)state)->chat);
+    session *s = mem_alloc_zero(1, sizeof *s);
+    if (!s) return error_no_memory(err, "a session");
+    llm_status status = session_create(&((mlx_backend *)state)->model, s, err);
+    if (status != LLM_OK) mem_free(s);
+    else *out = s;
+    return status;
+}
+
+static void mlx_session_free(void *state, void *s)
+{
+    (void)state;
+    session_free(s);
+    mem_free(s);
+}
+
+static llm_status mlx_session_reset(void *state, void *s, llm_error *err)
+{
+    (void)state, (void)err;
+    session_reset(s);
     return LLM_OK;
 }
+
+static llm_status mlx_session_save(void *state, void *s, const char *system_prompt, const char *path, llm_error *err)
+{
+    return session_save(s, &((mlx_backend *)state)->model, system_prompt, path, err);
+}
+
+static llm_status mlx_session_load(void *state, void *s, const char *path, char **system_prompt, llm_error *err)
+{
+    return session_load(s, &((mlx_backend *)state)->model, path, system_prompt, err);
+}
+
+static char *mlx_session_messages(void *state, void *s, llm_error *err)
+{
+    (void)state;
+    return transcript_json_copy(&((session *)s)->transcript, err);
+}
+
+// ---- The rest
 
 static void mlx_cancel(void *state) { engine_interrupt(((mlx_backend *)state)->model.weights, true); }
 
@@ -176,11 +214,16 @@ static const llm_backend_methods mlx_methods = {
     .unload = mlx_unload,
     .generate = mlx_generate,
     .destroy = mlx_destroy,
-    .reset = mlx_reset,
     .cancel = mlx_cancel,
     .memory = mlx_memory,
     .score = mlx_score,
     .engine_info = mlx_engine_info,
+    .session_create = mlx_session_create,
+    .session_free = mlx_session_free,
+    .session_reset = mlx_session_reset,
+    .session_save = mlx_session_save,
+    .session_load = mlx_session_load,
+    .session_messages_json = mlx_session_messages,
 };
 
 static llm_status check_options(const llm_mlx_options *options, llm_error *err)

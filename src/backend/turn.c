@@ -1,6 +1,7 @@
 // Rounds of answer and tools.
 #include "backend/turn.h"
 #include "backend/prompt.h"
+#include "backend/tool_messages.h"
 #include "base/mem.h"
 #include <string.h>
 
@@ -37,23 +38,12 @@ static llm_status add_up(turn *t, const answer_pass *pass)
 
 // ---- The transcript of a pass -----------------------------------------------------------------------------
 
-// [{"id", "type", "function": {"name", "arguments"}}]. A call that could not be read stands there as the text that it is, so that
-// the model sees what it did.
 static void append_calls(buf *json, const answer_pass *pass)
 {
-    buf_append_char(json, '[');
     for (size_t i = 0; i < pass->num_calls; i++) {
         const answer_call *call = &pass->calls[i];
-        bool read = !call->error || (strncmp(call->error, "malformed", 9) != 0 && strncmp(call->error, "incomplete", 10) != 0);
-        const char *name = call->name ? call->name : "unreadable";
-        buf_append_string(json, i > 0 ? ",{\"id\":" : "{\"id\":");
-        buf_append_json_string(json, call->id, strlen(call->id));
-        buf_append_string(json, ",\"type\":\"function\",\"function\":{\"name\":");
-        buf_append_json_string(json, name, strlen(name));
-        buf_append_string(json, read ? ",\"arguments\":" : ",\"arguments\":{\"text\":");
-        if (read) buf_append_string(json, call->arguments);
-        else buf_append_json_string(json, call->arguments, strlen(call->arguments));
-        buf_append_string(json, read ? "}}" : "}}}");
+        buf_append_char(json, i > 0 ? ',' : '[');
+        tool_call_append(json, call->id, call->name, call->arguments, call->error);
     }
     buf_append_char(json, ']');
 }
@@ -69,21 +59,6 @@ static llm_status add_answer(const answer_pass *pass, message_list *added, llm_e
     return status;
 }
 
-static llm_status add_result(const answer_call *call, const char *content, message_list *added, llm_error *err)
-{
-    llm_message message = {.role = "tool", .content = content, .tool_call_id = call->id, .name = call->name};
-    return message_list_add(added, &message, err);
-}
-
-static llm_status add_failure(const answer_call *call, const char *why, message_list *added, llm_error *err)
-{
-    buf text = {0};
-    buf_printf(&text, "error: %s", why);
-    llm_status status = text.failed ? error_no_memory(err, "the transcript") : add_result(call, text.data, added, err);
-    buf_free(&text);
-    return status;
-}
-
 // ---- Tools ------------------------------------------------------------------------------------------------
 
 // A tool that fails is the model's to deal with.
@@ -92,8 +67,8 @@ static llm_status dispatch(turn *t, const answer_call *call, message_list *added
     const llm_generation_config *config = t->config;
     llm_error why = {0};
     char *result = config->dispatch(config->dispatch_user, call->name, call->arguments, &why);
-    llm_status status = result ? add_result(call, result, added, t->err)
-                               : add_failure(call, why.message[0] ? why.message : "the tool failed", added, t->err);
+    llm_status status = result ? tool_result_add(added, call->id, call->name, result, t->err)
+                               : tool_failure_add(added, call->id, call->name, why.message[0] ? why.message : "the tool failed", t->err);
     llm_free(result);
     return status;
 }
@@ -105,7 +80,7 @@ static llm_status add_results(turn *t, const answer_pass *pass, bool dispatches,
     for (size_t i = 0; i < pass->num_calls && status == LLM_OK; i++) {
         const answer_call *call = &pass->calls[i];
         if (llm_writer_cancelled(t->writer)) return error_set(t->err, LLM_CANCELLED, "the answer was cancelled");
-        if (call->error) status = add_failure(call, call->error, added, t->err);
+        if (call->error) status = tool_failure_add(added, call->id, call->name, call->error, t->err);
         else if (dispatches) status = dispatch(t, call, added);
     }
     return status;

@@ -1,7 +1,35 @@
 // Calls and their results, by id.
-#include "backend/tool_results.h"
+#include "backend/tool_messages.h"
 #include "base/json.h"
 #include <string.h>
+
+void tool_call_append(buf *json, const char *id, const char *name, const char *arguments, const char *error)
+{
+    bool read = !error || (strncmp(error, "malformed", 9) != 0 && strncmp(error, "incomplete", 10) != 0);
+    if (!name) name = "unreadable";
+    buf_append_string(json, "{\"id\":");
+    buf_append_json_string(json, id, strlen(id));
+    buf_append_string(json, ",\"type\":\"function\",\"function\":{\"name\":");
+    buf_append_json_string(json, name, strlen(name));
+    buf_append_string(json, read ? ",\"arguments\":" : ",\"arguments\":{\"text\":");
+    if (read) buf_append_string(json, arguments);
+    else buf_append_json_string(json, arguments, strlen(arguments));
+    buf_append_string(json, read ? "}}" : "}}}");
+}
+
+llm_status tool_result_add(message_list *list, const char *id, const char *name, const char *content, llm_error *err)
+{
+    return message_list_add(list, &(llm_message){.role = "tool", .content = content, .tool_call_id = id, .name = name}, err);
+}
+
+llm_status tool_failure_add(message_list *list, const char *id, const char *name, const char *why, llm_error *err)
+{
+    buf text = {0};
+    buf_printf(&text, "error: %s", why);
+    llm_status status = text.failed ? error_no_memory(err, "the transcript") : tool_result_add(list, id, name, text.data, err);
+    buf_free(&text);
+    return status;
+}
 
 static int count_results(const llm_message *messages, int count, const char *id)
 {
