@@ -274,8 +274,8 @@ LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); //
 
 // Continues the session: the prompt is the next user message, the answer joins the transcript.
 LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
-// Continues the session after an answer that ended with LLM_FINISH_TOOL_CALL: exactly one result for each call that was
-// not rejected (none at all where all were). A call that nobody answers is left so by the next prompt.
+// Continues the session after an answer that ended with tool calls: exactly one result for each call that was not
+// rejected (none at all where all were). A call that nobody answers is left so by the next prompt.
 LLM_API llm_stream *llm_backend_continue(llm_backend *backend, const llm_tool_result *results, int num_results,
                                          const llm_generation_config *config, llm_error *err);
 // Answers a whole conversation, and leaves the session alone. Results of tools are messages of the role "tool". What the
@@ -322,9 +322,10 @@ LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
 LLM_API void llm_session_free(llm_session *session);
 LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
 
+// As llm_backend_generate.
 LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
-LLM_API llm_stream *llm_session_continue(llm_session *session, const llm_tool_result *results, int num_results,
-                                         const llm_generation_config *config, llm_error *err); // as llm_backend_continue
+// As llm_backend_continue.
+LLM_API llm_stream *llm_session_continue(llm_session *session, const llm_tool_result *results, int num_results, const llm_generation_config *config, llm_error *err);
 LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
 LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
 LLM_API llm_status llm_session_reset(llm_session *session, llm_error *err); // forgets the transcript, keeps the system prompt
