@@ -1,10 +1,11 @@
 // llmlocal: MLX language models from C.
 //
 // This header is the whole public interface. In short:
-//     llm_backend *backend = llm_mlx_backend_create(NULL, &err);     one loaded model and its chat session
-//     llm_backend_load(backend, &spec, NULL, NULL, &err);            a directory as MLX tools write it
-//     llm_stream *answer = llm_backend_generate(backend, "Hello!", NULL, &err);
+//     llm_service *service = llm_service_create(NULL, &err);        loads models as they are asked for
+//     llm_model_spec_init(&spec, "path/to/an-mlx-model");
+//     llm_stream *answer = llm_service_generate(service, &spec, "Hello!", NULL, &err);
 //     while (llm_stream_next(answer, LLM_FOREVER, &chunk, &err) == LLM_OK) ...
+// An llm_backend is one model and its session, for who wants to decide alone when it is loaded.
 //
 // Conventions
 //   Ownership  Every pointer given to a function is borrowed for that call only; what it needs later it copies.
@@ -16,10 +17,10 @@
 //   Errors     are returned as llm_status; the `llm_error *err` that stands last receives code, text and amounts. It
 //              may be NULL. A function that returns a pointer returns NULL on an error.
 //   Threads    Every function may be called from any thread. One stream is read by one thread at a time. Nothing
-//              blocks but loading, unloading, scoring, a session's save, load and transcript, llm_stream_next with a
-//              timeout, and freeing something that runs. An object is freed once, when no other call on it is
-//              running. Callbacks of the library may cancel, and ask the backend for its state, but not wait for it:
-//              it waits for them.
+//              blocks but loading, prefetching, unloading, scoring, a session's save, load and transcript,
+//              llm_stream_next with a timeout, and freeing something that runs. An object is freed once, when no other
+//              call on it is running. Callbacks of the library may cancel, and ask the backend or service for its
+//              state, but not wait for it: it waits for them.
 //   Manners    The library never prints, exits, aborts or touches signals. Messages go to llm_set_log's callback.
 #ifndef LLMLOCAL_H
 #define LLMLOCAL_H
@@ -102,7 +103,7 @@ typedef struct llm_model_spec {
     llm_adapter adapter;
     int context_length;         // tokens; 0: what the model was made for
     const char *display_name, *description; // NULL: none
-    uint64_t estimated_memory;  // bytes; 0: unknown
+    uint64_t estimated_memory;  // bytes; 0: unknown. Takes the place of the library's own estimate
 } llm_model_spec;
 
 // How large a model is, for people.
@@ -345,6 +346,18 @@ LLM_API llm_status llm_session_save(llm_session *session, const char *path, llm_
 // warning goes to the log.
 LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_error *err);
 
+// ---- Memory ----------------------------------------------------------------------------------------------------
+
+typedef struct llm_system_memory {
+    uint64_t total_bytes;     // of the machine, or the limit of the process's control group where that is lower
+    uint64_t available_bytes; // what can still be had of that, caches that the system would give up included
+    float stall_percent;      // of the last ten seconds in which some task waited for memory (Linux); else 0
+} llm_system_memory;
+// Linux: /proc and cgroup versions 1 and 2, up to the root.
+LLM_API llm_status llm_system_memory_read(llm_system_memory *memory, llm_error *err);
+// Figures from elsewhere: for tests, and for applications with a budget of their own. Any thread.
+typedef llm_status (*llm_memory_function)(void *user, llm_system_memory *memory, llm_error *err);
+
 // ---- The MLX backend -------------------------------------------------------------------------------------------
 
 // What to compute with.
@@ -357,11 +370,26 @@ typedef struct llm_mlx_options {
     int num_threads;          // 0: as many as the processor and the cgroup allow
     llm_precision precision;  // FAST: integer activations; EXACT: float32 throughout
     uint64_t gpu_cache_limit; // bytes, 20 MiB: freed memory an engine may keep
+    llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
+    void *memory_user;
 } llm_mlx_options;
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);
-// Runs models in MLX's format.
+// Runs models in MLX's format. Its loads estimate first what the model takes (llm_model_estimate_memory), and are
+// LLM_INSUFFICIENT_MEMORY, with both amounts, before any weight is read when that is more than what is available.
 LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
+
+// By the headers of the model's files alone.
+typedef struct llm_memory_estimate {
+    uint64_t weights_bytes;      // as the engine keeps them
+    uint64_t kv_bytes_per_token; // of the KV cache, before any window is full
+    uint64_t kv_bytes;           // of the KV cache with `context_length` tokens in it
+    uint64_t work_bytes;         // buffers and tokenizer
+    uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
+    int context_length;          // the spec's; where it says none, the model's, but no more than 4096
+} llm_memory_estimate;
+LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
+                                             llm_memory_estimate *estimate, llm_error *err);
 
 // An engine: what models run on.
 typedef struct llm_engine_info {
@@ -378,6 +406,87 @@ LLM_API llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info
 
 // Bytes a second that `num_threads` (0: all) read from memory right now.
 LLM_API double llm_measure_read_bandwidth(int num_threads);
+
+// ---- The service -----------------------------------------------------------------------------------------------
+
+// What an application usually talks to: it names a model with each request, and the service loads it, keeps up to
+// `max_models` of them, and gives memory back when the machine runs short of it.
+typedef struct llm_service llm_service;
+
+// Makes one backend; called `max_models` times by llm_service_create, and never again.
+typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
+
+typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
+// How short memory is right now; asked by the thread that watches.
+typedef llm_pressure (*llm_pressure_function)(void *user);
+// Told on that thread, when the models have been unloaded.
+typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);
+
+typedef struct llm_service_options {
+    size_t size;
+    const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
+    int max_models;                     // 1; models in memory at once, each in a backend of its own; 1 to 64
+    llm_backend_factory create_backend; // NULL: llm_mlx_backend_create(mlx); the service frees what it returns
+    void *create_backend_user;
+    llm_pressure_function pressure;     // NULL: the machine's and the control group's
+    void *pressure_user;
+    int pressure_interval_ms;           // 500: how often it is asked; at least 1
+    llm_pressure_callback on_pressure;  // NULL: nobody is told
+    void *on_pressure_user;
+} llm_service_options;
+
+LLM_API void llm_service_options_init(llm_service_options *options);
+LLM_API llm_service *llm_service_create(const llm_service_options *options, llm_error *err);
+LLM_API void llm_service_free(llm_service *service); // unloads all; streams of it end with LLM_CANCELLED
+
+// Requests return at once with a stream; a load that is needed happens before its first chunk, ends the stream when it
+// fails, can be cancelled like the answer, and is in stats.load_seconds. `spec` NULL: that of the latest request (none:
+// LLM_MODEL_NOT_LOADED).
+// A model that is loaded answers. Another takes the place of the one that was used longest ago and is idle: nothing that
+// runs is stopped for it. Each model runs one answer at a time; a request for one that is busy, or for another while all
+// are busy, waits for its turn, oldest first (with config.no_wait: LLM_BUSY). When memory does not suffice for a model,
+// idle ones are unloaded before the load is given up.
+
+// Continues the model's session, which lives as long as the model stays loaded.
+LLM_API llm_stream *llm_service_generate(llm_service *service, const llm_model_spec *spec, const char *prompt,
+                                         const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone.
+LLM_API llm_stream *llm_service_generate_messages(llm_service *service, const llm_model_spec *spec, const llm_message *messages,
+                                                  int num_messages, const llm_generation_config *config, llm_error *err);
+
+// Loads the model in its turn, as a request would, and waits for that. Loaded already: LLM_OK at once.
+LLM_API llm_status llm_service_prefetch(llm_service *service, const llm_model_spec *spec, llm_progress_function progress,
+                                        void *user, llm_error *err);
+LLM_API bool llm_service_is_cached(llm_service *service, const llm_model_spec *spec); // its files are on this machine
+// What is loaded, the latest used first: an array of *count specs in one block (llm_free); NULL without memory.
+LLM_API llm_model_spec **llm_service_loaded_models_copy(llm_service *service, int *count);
+// Cancels the requests for the model (NULL: for all), those that run and those that wait, waits for them, and frees it.
+LLM_API void llm_service_unload(llm_service *service, const llm_model_spec *spec);
+LLM_API void llm_service_cancel(llm_service *service); // the answers and loads that run; what waits goes on
+
+// Of every model's session; requests made from now on see it. NULL: none.
+LLM_API llm_status llm_service_set_system_prompt(llm_service *service, const char *text, llm_error *err);
+LLM_API char *llm_service_system_prompt_copy(llm_service *service); // NULL: none
+LLM_API void llm_service_reset(llm_service *service); // requests made from now on begin new sessions
+// Of the latest answer that ended or was cancelled; false: there was none.
+LLM_API bool llm_service_last_stats(llm_service *service, llm_stats *stats);
+LLM_API llm_status llm_service_memory(llm_service *service, llm_memory *memory, llm_error *err); // of all loaded models
+
+// While memory is watched, a pressure that rises (to a warning, or from there to critical) unloads every model: answers
+// that run or wait end with LLM_CANCELLED, and what they have written so far can still be read. The next request loads
+// again. Without a function in the options: on Linux a warning is memory stalls (PSI) for 15 % of the time between two
+// looks, less than 5 % of the memory available, or a cgroup that was throttled (memory.high); critical is stalls for 50 %,
+// less than 2 % available, or a cgroup that ran out (oom); on macOS, what the system says.
+LLM_API llm_status llm_service_start_monitoring(llm_service *service, llm_error *err); // watching already: LLM_OK
+LLM_API void llm_service_stop_monitoring(llm_service *service);                        // waits for the thread that watches
+
+// Whether the model's estimate (filled in; may be NULL) is at most 80 % of the machine's memory, or of the control group's
+// limit: LLM_OK, or LLM_INSUFFICIENT_MEMORY with the amounts. What is in use right now does not count.
+LLM_API llm_status llm_service_check_memory(llm_service *service, const llm_model_spec *spec, llm_memory_estimate *estimate,
+                                            llm_error *err);
+// The longest context within the same bounds, at most the one the model was made for; spec.estimated_memory does not count.
+// LLM_INSUFFICIENT_MEMORY: there is none.
+LLM_API llm_status llm_service_recommended_context(llm_service *service, const llm_model_spec *spec, int *tokens, llm_error *err);
 
 // ---- One's own backend -----------------------------------------------------------------------------------------
 
