@@ -116,6 +116,12 @@ void loaded_model_close(loaded_model *model)
     *model = (loaded_model){0};
 }
 
+reply_format loaded_model_reply_format(const loaded_model *model, bool with_tools)
+{
+    const char *source = !model->chat ? NULL : with_tools ? chat_template_tool_source(model->chat) : chat_template_source(model->chat);
+    return reply_format_choose(source, model->tok, with_tools);
+}
+
 bool loaded_model_is_end(const loaded_model *model, int32_t token)
 {
     for (int i = 0; i < model->num_eos_ids; i++)
