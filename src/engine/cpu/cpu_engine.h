@@ -91,6 +91,9 @@ llm_status cpu_model_estimate(cpu_engine *engine, const model_desc *desc, const 
                               engine_memory *memory, llm_error *err);
 
 // ---- forward.c
+// As thread_pool_run; after an interrupt the items that are left do nothing, so that it takes effect within an item.
+// Their results are garbage then, and the pass ends with LLM_CANCELLED.
+void cpu_model_run(cpu_model *model, int num_items, pool_function function, void *arg);
 llm_status cpu_forward(cpu_model *model, const engine_batch_item *items, cpu_seq *const *seqs, int num_items, float *logits,
                        llm_error *err);
 
