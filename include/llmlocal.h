@@ -420,7 +420,7 @@ typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
 
 // How short of memory the machine is.
 typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
-// How short memory is right now; asked by the thread that watches.
+// Says how it is right now; asked by the thread that watches.
 typedef llm_pressure (*llm_pressure_function)(void *user);
 // Told on that thread, when the models have been unloaded.
 typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);

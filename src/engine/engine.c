@@ -71,8 +71,9 @@ llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err)
 }
 
 // What every engine needs at least.
-static void estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory)
+void engine_estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory)
 {
+    *memory = (engine_memory){0};
     uint64_t widest = (uint64_t)desc->hidden_size;
     for (int i = 0; i < desc->num_tensors; i++) {
         const weight_view *view = &weights->views[i];
@@ -97,7 +98,7 @@ llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weigh
     if (status == LLM_OK && e->methods->estimate)
         status = e->methods->estimate(e->state, desc, weights, num_tokens, memory, err);
     else if (status == LLM_OK)
-        estimate_as_stored(desc, weights, num_tokens, memory);
+        engine_estimate_as_stored(desc, weights, num_tokens, memory);
     memory->peak_bytes = memory->weights_bytes + memory->kv_bytes + memory->work_bytes;
     return status;
 }

@@ -97,7 +97,7 @@ typedef struct engine_methods {
     void (*interrupt)(void *model, bool on);
     void (*set_cache_limit)(void *state, uint64_t bytes);
     void (*clear_cache)(void *state);
-    // NULL: the tensors as stored, a KV cache of 16 bits, and buffers of one call
+    // NULL: engine_estimate_as_stored
     llm_status (*estimate)(void *state, const model_desc *desc, const engine_weights *weights, int num_tokens,
                            engine_memory *memory, llm_error *err);
 } engine_methods;
@@ -117,6 +117,8 @@ llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err);
 enum { ENGINE_ESTIMATE_CALL = 512 };
 llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weights *weights, int num_tokens,
                            engine_memory *memory, llm_error *err);
+// The tensors as stored, a KV cache of 16 bits, and buffers of one call.
+void engine_estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory);
 
 // Copies the description's and the weights' content as it needs; both can go when it returns.
 llm_status engine_model_load(engine *e, const model_desc *desc, const engine_weights *weights, engine_progress progress,
