@@ -47,11 +47,15 @@ static llm_status load_weights(model_files *files, const llm_mlx_options *option
 {
     engine_options wanted = {.precision = options->precision == LLM_PRECISION_EXACT ? PRECISION_EXACT : PRECISION_FAST,
                              .num_threads = options->num_threads,
-                             .cache_limit = options->gpu_cache_limit};
+                             .cache_limit = options->gpu_cache_limit,
+                             .memory_limit = options->gpu_memory_limit,
+                             .wired_limit = options->gpu_wired_limit};
     load_progress pass = {progress, user};
     llm_status status = engine_open(options->engine, &wanted, &model->device, err);
     if (status != LLM_OK) return status;
-    engine_set_cache_limit(model->device, options->gpu_cache_limit);
+    engine_info info;
+    engine_get_info(model->device, &info);
+    model->prefill_tokens = info.prefill_tokens;
     engine_weights weights = weights_for_engine(&files->weights);
     return engine_model_load(model->device, &files->desc, &weights, pass_progress, &pass, &model->weights, err);
 }

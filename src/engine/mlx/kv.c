@@ -126,11 +126,25 @@ static mlx_kv plan_room(const mlx_seq *seq, int layer, int tokens)
     return kv;
 }
 
+// About what the layers need on the way: activations, and scores where attention is not one kernel.
+static uint64_t work_bytes(const mlx_seq *seq, int tokens)
+{
+    const mlx_model *model = seq->model;
+    uint64_t rows = (uint64_t)(tokens < model->engine->chunk_rows ? tokens : model->engine->chunk_rows), most = 0;
+    for (int i = 0; i < model->desc.num_blocks; i++) {
+        const block_desc *block = &model->desc.blocks[i];
+        uint64_t keys = (uint64_t)(seq->length + tokens - first_seen(seq, i, seq->length));
+        uint64_t scores = model->engine->device.gpu && block->attention.score_softcap == 0 ? 0 : (uint64_t)block->attention.num_heads * keys;
+        uint64_t row = 4 * (uint64_t)model->desc.hidden_size + 2 * (uint64_t)block->ffn.size + scores;
+        if (row > most) most = row;
+    }
+    return rows * most * sizeof(float);
+}
+
 static llm_status check_limit(const mlx_seq *seq, int tokens, llm_error *err)
 {
     const mlx_model *model = seq->model;
-    uint64_t limit = model->engine->memory_limit, wanted = 0;
-    if (!limit) return LLM_OK;
+    uint64_t limit = mx_memory_limit(model->scope), wanted = work_bytes(seq, tokens);
     for (int i = 0; i < model->desc.num_blocks; i++) {
         const attention_desc *attention = &model->desc.blocks[i].attention;
         if (has_room(seq, i, tokens)) continue;
@@ -138,7 +152,7 @@ static llm_status check_limit(const mlx_seq *seq, int tokens, llm_error *err)
                   dtype_size(model->blocks[i].kv_type);
     }
     uint64_t active = mx_get_memory(model->scope).active;
-    if (wanted == 0 || active + wanted <= limit) return LLM_OK;
+    if (active + wanted <= limit) return LLM_OK;
     return error_set_amounts(err, LLM_INSUFFICIENT_MEMORY, active + wanted, limit, "%d more tokens need %llu bytes; the memory limit is %llu",
                              tokens, (unsigned long long)(active + wanted), (unsigned long long)limit);
 }

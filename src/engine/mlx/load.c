@@ -171,22 +171,23 @@ static llm_status plan(loader *l)
         block_linears(&desc->blocks[i], &model->blocks[i], linears);
         for (int j = 0; j < BLOCK_LINEARS; j++) count_use(l, linears[j].desc);
     }
-    // MLX's limit is for what it computes; weights that cannot fit are refused before they are read.
-    uint64_t limit = model->engine->memory_limit, wanted = mx_get_memory(l->s).active + l->total;
-    if (limit && wanted > limit)
-        return error_set_amounts(l->err, LLM_INSUFFICIENT_MEMORY, wanted, limit, "the weights need %llu bytes; the memory limit is %llu",
-                                 (unsigned long long)wanted, (unsigned long long)limit);
     return LLM_OK;
 }
 
-// MLX has one set of limits for the whole process: those of the latest load.
-static llm_status set_limits(loader *l)
+// MLX has one set of limits for the whole process: those of the latest load. It takes its memory limit as advice, and
+// where there is no memory at all, its processor backend writes to address 0: what cannot fit is refused here.
+static llm_status check_memory(loader *l)
 {
     const mlx_engine *engine = l->model->engine;
     mx_set_cache_limit(l->s, engine->cache_limit);
-    if (engine->memory_limit) mx_set_memory_limit(l->s, engine->memory_limit);
-    if (engine->wired_limit) mx_set_wired_limit(l->s, engine->wired_limit);
-    return mx_scope_failure(l->s) == MX_NO_FAILURE ? LLM_OK : mlx_error(l->s, "setting its limits", l->err);
+    mx_set_memory_limit(l->s, engine->memory_limit);
+    mx_set_wired_limit(l->s, engine->wired_limit);
+    uint64_t limit = mx_memory_limit(l->s), wanted = mx_get_memory(l->s).active + l->total;
+    if (mx_scope_failure(l->s) != MX_NO_FAILURE) return mlx_error(l->s, "setting its limits", l->err);
+    if (wanted > limit)
+        return error_set_amounts(l->err, LLM_INSUFFICIENT_MEMORY, wanted, limit, "the weights need %llu bytes; the memory limit is %llu",
+                                 (unsigned long long)wanted, (unsigned long long)limit);
+    return LLM_OK;
 }
 
 static llm_status load_all(loader *l)
@@ -194,7 +195,7 @@ static llm_status load_all(loader *l)
     const model_desc *desc = l->desc;
     mlx_model *model = l->model;
     llm_status status = plan(l);
-    if (status == LLM_OK) status = set_limits(l);
+    if (status == LLM_OK) status = check_memory(l);
     if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, desc->vocab_size, &model->embedding);
     for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, &desc->blocks[i], &model->blocks[i]);
     if (status == LLM_OK) status = load_norm(l, &desc->final_norm, &model->final_norm);

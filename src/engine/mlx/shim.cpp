@@ -1,5 +1,6 @@
 // The bridge to libmlx: every call of its C++ interface, with exceptions turned into a scope's failure.
 #include "engine/mlx/shim.h"
+#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <deque>
@@ -176,11 +177,23 @@ bool mx_type(const mx_array *a, dtype *type)
 
 // ---- Evaluation
 
+static std::atomic<long> evaluations_left = -1; // -1: no limit
+
+void mx_fail_after(long count)
+{
+    evaluations_left = count < 0 ? -1 : count;
+}
+
 static std::vector<mx::array> outputs(mx_scope *s, mx_array *const *arrays, int count)
 {
     std::vector<mx::array> all;
     for (int i = 0; i < count; i++) all.push_back(at(arrays[i]));
     s->arrays.clear();
+    if (evaluations_left == 0) {
+        mx::eval(std::vector<mx::array>(all.begin(), all.begin() + count / 2));
+        throw std::runtime_error("[malloc] a test wants this evaluation to fail");
+    }
+    if (evaluations_left > 0) evaluations_left--;
     return all;
 }
 
@@ -467,7 +480,17 @@ bool mx_set_cache_limit(mx_scope *s, uint64_t bytes)
 
 bool mx_set_memory_limit(mx_scope *s, uint64_t bytes)
 {
-    return guarded(s, [&] { mx::set_memory_limit(bytes); });
+    return guarded(s, [&] {
+        static const size_t first = mx::get_memory_limit();
+        mx::set_memory_limit(bytes ? bytes : first);
+    });
+}
+
+uint64_t mx_memory_limit(mx_scope *s)
+{
+    uint64_t limit = 0;
+    guarded(s, [&] { limit = mx::get_memory_limit(); });
+    return limit;
 }
 
 bool mx_set_wired_limit(mx_scope *s, uint64_t bytes)

@@ -44,6 +44,10 @@ bool mx_async_eval(mx_scope *s, mx_array *const *arrays, int count); // begins
 // Computes `a` and copies it, row by row, to `bytes` bytes at `target`; its size must be just that.
 bool mx_read(mx_scope *s, const mx_array *a, void *target, size_t bytes);
 
+// Test hook: lets `count` more evaluations succeed; later ones compute half of what was asked for and fail. A negative
+// count switches it off. Exported from the plugin.
+__attribute__((visibility("default"))) void mx_fail_after(long count);
+
 // ---- Making arrays
 
 // Copies; `data` need not be aligned.
@@ -105,8 +109,9 @@ typedef struct mx_memory {
 mx_memory mx_get_memory(mx_scope *s); // zeros after a failure
 bool mx_reset_peak_memory(mx_scope *s);
 bool mx_set_cache_limit(mx_scope *s, uint64_t bytes);
-bool mx_set_memory_limit(mx_scope *s, uint64_t bytes);
-bool mx_set_wired_limit(mx_scope *s, uint64_t bytes);
+bool mx_set_memory_limit(mx_scope *s, uint64_t bytes); // 0: what it was at first
+uint64_t mx_memory_limit(mx_scope *s);
+bool mx_set_wired_limit(mx_scope *s, uint64_t bytes);  // 0: none, as at first
 bool mx_clear_cache(mx_scope *s);
 
 // ---- The device
