@@ -1,5 +1,8 @@
 # The MLX engine: libllmlocal-mlx, a plugin that the library opens at run time, so that nothing else of llmlocal needs
 # C++ or MLX. MLX comes from the wheels in LLMLOCAL_MLX_DIR if they are there, else from the system.
+#
+# macOS: written against the contents of the wheel mlx-metal, and not run. libmlx.dylib there is called @rpath/libmlx.dylib
+# and finds its kernels, mlx.metallib, beside itself; its headers need neither metal_cpp nor Xcode's frameworks.
 enable_language(CXX)
 set(MLX_WHEELS "${LLMLOCAL_MLX_DIR}/mlx")
 set(MLX_FILE "${MLX_WHEELS}/lib/libmlx${CMAKE_SHARED_LIBRARY_SUFFIX}")
@@ -32,7 +35,11 @@ endif()
 # Installed, the plugin brings the wheels' libraries along, in the folders in which they look for each other.
 install(TARGETS llmlocal-mlx LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/llmlocal)
 if(EXISTS "${MLX_FILE}")
-  set(MLX_ORIGIN $<IF:$<BOOL:${APPLE}>,@loader_path,$ORIGIN>)
+  if(APPLE)
+    set(MLX_ORIGIN "@loader_path")
+  else()
+    set(MLX_ORIGIN "$ORIGIN")
+  endif()
   set_target_properties(llmlocal-mlx PROPERTIES INSTALL_RPATH "${MLX_ORIGIN}/mlx/lib")
   install(DIRECTORY "${MLX_WHEELS}/lib" DESTINATION ${CMAKE_INSTALL_LIBDIR}/llmlocal/mlx)
   file(GLOB MLX_MORE_LIBRARIES "${LLMLOCAL_MLX_DIR}/mlx_*.libs" "${LLMLOCAL_MLX_DIR}/nvidia")
