@@ -42,6 +42,48 @@ static void assert_close(const char *what, const float *a, const float *b, int c
     if (!(difference <= 1e-4 * largest)) fail_msg("%s: logits differ by %.1e of %.1e", what, difference, largest);
 }
 
+// ---- The model's own types
+
+// In float16 and bfloat16, the same operations in the same order: the same bits as mlx-lm's, but for what frequencies that
+// come as numbers instead of as a base can change.
+static void test_fast_precision_computes_in_the_models_types(void **state)
+{
+    NEED_MLX(state);
+    enum { TOKENS = 32 };
+    char *names[MAX_CASES];
+    int count = list_cases(names), same = 0;
+    double worst = 0;
+    yyjson_doc *doc;
+    assert_ok(json_read_file(GOLDEN_DIR "/own_types.json", 1 << 20, &doc, &err));
+    for (int i = 0; i < count; i++) {
+        opened o;
+        open_case_on("mlx", names[i], &(engine_options){.precision = PRECISION_FAST, .cache_limit = 20 << 20}, 0, &o);
+        yyjson_val *expected = yyjson_obj_get(yyjson_doc_get_root(doc), names[i]), *value;
+        int tokens = o.total < TOKENS ? o.total : TOKENS;
+        engine_seq *seq = new_seq(&o);
+        float *row = mem_alloc_zero((size_t)o.vocab, sizeof *row);
+        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, o.ids, tokens, 1}, 1, row, &err));
+        double largest = 0, difference = 0;
+        size_t j, size;
+        yyjson_arr_foreach(expected, j, size, value)
+        {
+            difference = fmax(difference, fabs(row[j] - yyjson_get_num(value)));
+            largest = fmax(largest, fabs(yyjson_get_num(value)));
+        }
+        assert_int_equal(size, o.vocab);
+        if (!(difference <= 1e-2 * largest)) fail_msg("%s: logits differ by %.1e of %.1e", names[i], difference, largest);
+        same += difference <= 1e-5 * largest; // the file has six digits
+        worst = fmax(worst, difference / largest);
+        mem_free(row);
+        engine_seq_free(seq);
+        close_case(&o);
+        mem_free(names[i]);
+    }
+    print_message("%d of %d models the same as mlx-lm in their own types, largest relative difference %.1e\n", same, count, worst);
+    assert_true(same >= count - 5);
+    json_free(doc);
+}
+
 // ---- Working ahead
 
 // Greedy tokens one by one, which are guessed right, then others, which are not, with forks and trims between: always
@@ -320,6 +362,7 @@ static void test_unloading_gives_memory_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_fast_precision_computes_in_the_models_types, need_mlx),
         cmocka_unit_test_setup(test_working_ahead_changes_nothing, need_mlx),
         cmocka_unit_test_setup(test_greedy_tokens_are_computed_ahead, need_mlx),
         cmocka_unit_test_setup(test_windows_slide, need_mlx),

@@ -210,9 +210,14 @@ bool mx_async_eval(mx_scope *s, mx_array *const *arrays, int count)
 bool mx_read(mx_scope *s, const mx_array *a, void *target, size_t bytes)
 {
     return guarded(s, [&] {
-        mx::array whole = mx::contiguous(at(a));
+        mx::array whole = at(a);
         s->arrays.clear();
         whole.eval();
+        // Only where it must be: a further operation would wait for everything that was begun after `a`.
+        if (!whole.flags().row_contiguous) {
+            whole = mx::contiguous(whole);
+            whole.eval();
+        }
         if (whole.nbytes() != bytes) throw std::invalid_argument("a result has another size than expected");
         memcpy(target, whole.data<uint8_t>(), bytes);
     });
