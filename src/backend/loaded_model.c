@@ -60,6 +60,14 @@ static llm_status load_weights(model_files *files, const llm_mlx_options *option
     return engine_model_load(model->device, &files->desc, &weights, pass_progress, &pass, &model->weights, err);
 }
 
+static llm_status identify(loaded_model *model, const llm_model_spec *spec, const char *directory, const model_files *files,
+                           llm_error *err)
+{
+    model->name = mem_copy_string(spec->id ? spec->id : spec->base);
+    if (!model->name) return error_no_memory(err, "a model");
+    return model_fingerprint(directory, files, &spec->adapter, model->fingerprint, err);
+}
+
 llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *options, llm_progress_function progress,
                              void *user, loaded_model *model, llm_error *err)
 {
@@ -77,8 +85,10 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
         model->context_length = files.desc.context_length;
         if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
         find_end_tokens(model, &files.config);
-        status = load_weights(&files, options, progress, user, model, err);
+        status = identify(model, spec, directory, &files, err);
+        model->precision = options->precision;
     }
+    if (status == LLM_OK) status = load_weights(&files, options, progress, user, model, err);
     if (status != LLM_OK && status != LLM_CANCELLED && err) error_prefix(err, "cannot load \"%s\"", spec->id ? spec->id : spec->base);
     model_files_close(&files);
     mem_free(directory);
@@ -92,6 +102,7 @@ void loaded_model_close(loaded_model *model)
     engine_close(model->device);
     chat_template_free(model->chat);
     tokenizer_free(model->tok);
+    mem_free(model->name);
     *model = (loaded_model){0};
 }
 

@@ -75,10 +75,11 @@ void hide_progress(void)
     progress_runs = progress_shown = false;
 }
 
+// Warnings always, the rest when `user`, a flag, says so.
 static void print_message(void *user, int level, const char *message)
 {
     static const char *const levels[] = {"debug", "info", "warning"};
-    (void)user;
+    if (level < 2 && !*(const bool *)user) return;
     fprintf(stderr, "llmlocal: %s: %s\n", levels[level < 0 || level > 2 ? 2 : level], message);
 }
 
@@ -88,7 +89,9 @@ void model_spec_init(const model_options *options, const char *model, llm_model_
 {
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
-    if (options->verbose) llm_set_log(print_message, NULL);
+    static bool verbose;
+    verbose = options->verbose;
+    llm_set_log(print_message, &verbose);
 }
 
 llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code)

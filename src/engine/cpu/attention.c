@@ -242,7 +242,7 @@ static llm_status run_by_segments(attention_job *job, llm_error *err)
     for (int u = 0; u < job->num_units; u++)
         for (int segment = job->units[u].segment_begin; segment < job->units[u].segment_end; segment++)
             job->items[job->num_items++] = (attention_item){u, segment};
-    thread_pool_run(job->model->engine->pool, job->num_items, run_one_segment, job);
+    cpu_model_run(job->model, job->num_items, run_one_segment, job);
     for (int u = 0; u < job->num_units; u++) merge_unit(job, &job->units[u]);
     return LLM_OK;
 }
@@ -257,7 +257,7 @@ llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, i
     for (int s = 0; s < num_spans; s++) add_units(&job, &spans[s]);
     llm_status status = LLM_OK;
     if (job.num_units <= FEW_UNITS) status = run_by_segments(&job, err);
-    else thread_pool_run(model->engine->pool, job.num_units, run_whole_unit, &job);
+    else cpu_model_run(model, job.num_units, run_whole_unit, &job);
     mem_free(job.units);
     mem_free(job.items);
     return status;

@@ -89,6 +89,9 @@ llm_status cpu_model_load(cpu_engine *engine, const model_desc *desc, const engi
 void cpu_model_free(cpu_model *model);
 
 // ---- forward.c
+// As thread_pool_run; after an interrupt the items that are left do nothing, so that it takes effect within an item.
+// Their results are garbage then, and the pass ends with LLM_CANCELLED.
+void cpu_model_run(cpu_model *model, int num_items, pool_function function, void *arg);
 llm_status cpu_forward(cpu_model *model, const engine_batch_item *items, cpu_seq *const *seqs, int num_items, float *logits,
                        llm_error *err);
 
