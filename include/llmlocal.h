@@ -257,6 +257,7 @@ typedef int (*llm_progress_function)(void *user, const char *what, double fracti
 typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
+    uint64_t cache_bytes, peak_bytes; // of the engine: freed memory that it keeps; the most that it has used so far
 } llm_memory;
 
 // The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load
@@ -367,10 +368,13 @@ typedef enum llm_precision { LLM_PRECISION_FAST, LLM_PRECISION_EXACT } llm_preci
 // What the MLX backend runs on.
 typedef struct llm_mlx_options {
     size_t size;
-    const char *engine;       // "cpu", or NULL / "auto": the best one on this machine
+    const char *engine;       // "cpu", "mlx" (a plugin), or NULL / "auto": the best one on this machine
     int num_threads;          // 0: as many as the processor and the cgroup allow
-    llm_precision precision;  // FAST: integer activations; EXACT: float32 throughout
-    uint64_t gpu_cache_limit; // bytes, 20 MiB: freed memory an engine may keep
+    llm_precision precision;  // FAST: integer activations (cpu), the model's own types (mlx); EXACT: float32 throughout
+    // Bytes. The engine "mlx" has one set of limits for the whole process, that of the latest load; "cpu" has none.
+    uint64_t gpu_cache_limit;  // 20 MiB: freed memory an engine may keep
+    uint64_t gpu_memory_limit; // 0: the engine's own; a load or a context that goes beyond it is LLM_INSUFFICIENT_MEMORY
+    uint64_t gpu_wired_limit;  // that the system keeps resident for the GPU (Metal only); 0: the engine's own
     llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
     void *memory_user;
 } llm_mlx_options;
