@@ -306,6 +306,7 @@ LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
 LLM_API void llm_session_free(llm_session *session);
 LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
 
+// As llm_backend_generate, which is this with the backend's own session.
 LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
 LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
 LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
