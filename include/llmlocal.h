@@ -1,10 +1,11 @@
 // llmlocal: MLX language models from C.
 //
 // This header is the whole public interface. In short:
-//     llm_backend *backend = llm_mlx_backend_create(NULL, &err);     one loaded model and its chat session
-//     llm_backend_load(backend, &spec, NULL, NULL, &err);            a directory as MLX tools write it
-//     llm_stream *answer = llm_backend_generate(backend, "Hello!", NULL, &err);
+//     llm_service *service = llm_service_create(NULL, &err);        loads models as they are asked for
+//     llm_model_spec_init(&spec, "path/to/an-mlx-model");
+//     llm_stream *answer = llm_service_generate(service, &spec, "Hello!", NULL, &err);
 //     while (llm_stream_next(answer, LLM_FOREVER, &chunk, &err) == LLM_OK) ...
+// An llm_backend is one model and its session, for who wants to decide alone when it is loaded.
 //
 // Conventions
 //   Ownership  Every pointer given to a function is borrowed for that call only; what it needs later it copies.
@@ -16,10 +17,10 @@
 //   Errors     are returned as llm_status; the `llm_error *err` that stands last receives code, text and amounts. It
 //              may be NULL. A function that returns a pointer returns NULL on an error.
 //   Threads    Every function may be called from any thread. One stream is read by one thread at a time. Nothing
-//              blocks but loading, unloading, scoring, a session's save, load and transcript, llm_stream_next with a
-//              timeout, and freeing something that runs. An object is freed once, when no other call on it is
-//              running. Callbacks of the library may cancel, and ask the backend for its state, but not wait for it:
-//              it waits for them.
+//              blocks but loading, prefetching, unloading, scoring, a session's save, load and transcript,
+//              llm_stream_next with a timeout, and freeing something that runs. An object is freed once, when no other
+//              call on it is running. Callbacks of the library may cancel, and ask the backend or service for its
+//              state, but not wait for it: it waits for them.
 //   Manners    The library never prints, exits, aborts or touches signals. Messages go to llm_set_log's callback.
 #ifndef LLMLOCAL_H
 #define LLMLOCAL_H
@@ -102,7 +103,7 @@ typedef struct llm_model_spec {
     llm_adapter adapter;
     int context_length;         // tokens; 0: what the model was made for
     const char *display_name, *description; // NULL: none
-    uint64_t estimated_memory;  // bytes; 0: unknown
+    uint64_t estimated_memory;  // bytes; 0: unknown. Takes the place of the library's own estimate
 } llm_model_spec;
 
 // How large a model is, for people.
@@ -131,8 +132,13 @@ typedef struct llm_tool {
     const char *parameters; // JSON schema as text; NULL: no parameters
 } llm_tool;
 
-// Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled.
+// Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled, whose message the model is
+// then told. Called on a thread of the library's, one call at a time; the arguments are a JSON object that fits the schema.
 typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arguments_json, llm_error *err);
+
+// The tools of a JSON array, each {"type":"function","function":{"name","description","parameters"}} or the inner object
+// alone: one block of *num_tools tools (llm_free).
+LLM_API llm_tool *llm_tools_from_json_copy(const char *json, int *num_tools, llm_error *err);
 
 // How to choose tokens, when to stop, and what the model may use. Behind each member: its default.
 typedef struct llm_generation_config {
@@ -153,9 +159,9 @@ typedef struct llm_generation_config {
     int logprobs;              // 0: none; N, at most 1000: each token's log-probability and those of the N - 1 likeliest others, as chunks
     bool ignore_end;           // go on after the model's end token (benchmarks)
     bool no_wait;              // LLM_BUSY instead of waiting for the answer that runs
-    const llm_tool *tools;
+    const llm_tool *tools;     // what the model may call; a chat template that knows none: LLM_UNSUPPORTED_FORMAT
     int num_tools;
-    llm_tool_dispatch dispatch; // NULL: tool calls end the answer and are the caller's to run
+    llm_tool_dispatch dispatch; // runs the calls, and the same answer goes on, at most 16 times; NULL: calls end the answer
     void *dispatch_user;
     const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
 } llm_generation_config;
@@ -168,10 +174,16 @@ LLM_API llm_status llm_generation_config_check(const llm_generation_config *conf
 typedef struct llm_message {
     const char *role;          // "system", "user", "assistant", "tool"
     const char *content;
-    const char *reasoning;     // NULL: none
-    const char *tool_calls_json; // an assistant's calls, a JSON array; NULL: none
+    const char *reasoning;     // an assistant's; the chat template keeps or drops it; NULL: none
+    const char *tool_calls_json; // an assistant's calls, [{"id":…,"function":{"name":…,"arguments":{…}}}]; NULL: none
     const char *tool_call_id, *name; // of a tool's result; NULL: none
 } llm_message;
+
+// What a tool call came to.
+typedef struct llm_tool_result {
+    const char *tool_call_id; // the chunk's
+    const char *content;
+} llm_tool_result;
 
 // ---- A running answer ------------------------------------------------------------------------------------------
 
@@ -182,7 +194,7 @@ typedef enum llm_chunk_kind { LLM_CHUNK_TEXT, LLM_CHUNK_REASONING, LLM_CHUNK_TOO
 typedef enum llm_finish_reason { LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL } llm_finish_reason;
 LLM_API const char *llm_finish_reason_name(llm_finish_reason reason); // "stop", "length", "cancelled", "tool_call"
 
-// What an answer took.
+// What an answer took; of one that ran tools, the sums over its passes.
 typedef struct llm_stats {
     int prompt_tokens;         // all of the rendered prompt
     int cached_prompt_tokens;  // of these, already in the KV cache
@@ -201,10 +213,12 @@ typedef struct llm_token_logprob {
 // A piece of an answer. Pointers are valid until the next call on the stream; members of other kinds are 0.
 typedef struct llm_chunk {
     llm_chunk_kind kind;
-    const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, JSON
+    const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, a JSON object
     size_t length;
-    const char *tool_call_id, *tool_name; // TOOL_CALL
-    const char *tool_error;    // TOOL_CALL: NULL, or why the call was rejected
+    const char *tool_call_id, *tool_name; // TOOL_CALL; the name is NULL where a rejected call has none
+    // TOOL_CALL: NULL, or why the call was rejected: it begins with "malformed", "incomplete", "unknown tool" or "bad
+    // arguments". `text` is then what the model wrote. The model is told by itself; the call has no result to give.
+    const char *tool_error;
     const llm_token_logprob *logprobs;    // LOGPROBS: first the token that was chosen, then the likeliest ones
     int num_logprobs;
     llm_finish_reason finish_reason; // INFO
@@ -262,8 +276,12 @@ LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); //
 
 // Continues the session: the prompt is the next user message, the answer joins the transcript.
 LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
-// Answers a whole conversation, and leaves the session alone. What the prompt shares with the latest such request, or
-// completion, is not read again.
+// Continues the session after an answer that ended with tool calls: exactly one result for each call that was not
+// rejected (none at all where all were). A call that nobody answers is left so by the next prompt.
+LLM_API llm_stream *llm_backend_continue(llm_backend *backend, const llm_tool_result *results, int num_results,
+                                         const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone. Results of tools are messages of the role "tool". What the
+// prompt shares with the latest such request, or completion, is not read again.
 LLM_API llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
                                                   const llm_generation_config *config, llm_error *err);
 // Continues plain text, no template: special tokens are added as the tokenizer does. Leaves the session alone.
@@ -294,7 +312,7 @@ LLM_API void llm_backend_free(llm_backend *backend);
 // ---- Sessions --------------------------------------------------------------------------------------------------
 
 // A chat: a transcript, a system prompt, and what the model has read of them. A backend has one of its own, which
-// llm_backend_generate, _set_system_prompt, _system_prompt_copy and _reset speak of; more may share its model. Sessions
+// llm_backend_generate, _continue, _set_system_prompt, _system_prompt_copy and _reset speak of; more may share its model. Sessions
 // know nothing of each other, and the requests of all run one after another in the order in which they were made.
 // When a model is unloaded, or another loaded, a session is empty, keeps its system prompt, and goes on with what is
 // loaded next.
@@ -306,7 +324,10 @@ LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
 LLM_API void llm_session_free(llm_session *session);
 LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
 
+// As llm_backend_generate, in this session.
 LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
+// As llm_backend_continue, in this session.
+LLM_API llm_stream *llm_session_continue(llm_session *session, const llm_tool_result *results, int num_results, const llm_generation_config *config, llm_error *err);
 LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
 LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
 LLM_API llm_status llm_session_reset(llm_session *session, llm_error *err); // forgets the transcript, keeps the system prompt
@@ -326,6 +347,19 @@ LLM_API llm_status llm_session_save(llm_session *session, const char *path, llm_
 // warning goes to the log.
 LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_error *err);
 
+// ---- Memory ----------------------------------------------------------------------------------------------------
+
+// What a machine has for this process.
+typedef struct llm_system_memory {
+    uint64_t total_bytes;     // of the machine, or the limit of the process's control group where that is lower
+    uint64_t available_bytes; // what can still be had of that, caches that the system would give up included
+    float stall_percent;      // of the last ten seconds in which some task waited for memory (Linux); else 0
+} llm_system_memory;
+// Linux: /proc and cgroup versions 1 and 2, up to the root.
+LLM_API llm_status llm_system_memory_read(llm_system_memory *memory, llm_error *err);
+// Figures from elsewhere: for tests, and for applications with a budget of their own. Any thread.
+typedef llm_status (*llm_memory_function)(void *user, llm_system_memory *memory, llm_error *err);
+
 // ---- The MLX backend -------------------------------------------------------------------------------------------
 
 // What to compute with.
@@ -341,11 +375,27 @@ typedef struct llm_mlx_options {
     uint64_t gpu_cache_limit;  // 20 MiB: freed memory an engine may keep
     uint64_t gpu_memory_limit; // 0: the engine's own; a load or a context that goes beyond it is LLM_INSUFFICIENT_MEMORY
     uint64_t gpu_wired_limit;  // that the system keeps resident for the GPU (Metal only); 0: the engine's own
+    llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
+    void *memory_user;
 } llm_mlx_options;
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);
-// Runs models in MLX's format.
+// Runs models in MLX's format. Its loads estimate first what the model takes (llm_model_estimate_memory), and are
+// LLM_INSUFFICIENT_MEMORY, with both amounts, before any weight is read when that is more than what is available.
 LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
+
+// By the headers of the model's files alone.
+typedef struct llm_memory_estimate {
+    uint64_t weights_bytes;      // as the engine keeps them
+    uint64_t kv_bytes_per_token; // of the KV cache, before any window is full
+    uint64_t kv_bytes;           // of the KV cache with `context_length` tokens in it
+    uint64_t work_bytes;         // buffers and tokenizer
+    uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
+    int context_length;          // the spec's; where it says none, the model's, but no more than 4096
+} llm_memory_estimate;
+// Reads the headers of the files of a model that is on this machine, and nothing more.
+LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
+                                             llm_memory_estimate *estimate, llm_error *err);
 
 // An engine: what models run on.
 typedef struct llm_engine_info {
@@ -363,6 +413,90 @@ LLM_API llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info
 // Bytes a second that `num_threads` (0: all) read from memory right now.
 LLM_API double llm_measure_read_bandwidth(int num_threads);
 
+// ---- The service -----------------------------------------------------------------------------------------------
+
+// What an application usually talks to: it names a model with each request, and the service loads it, keeps up to
+// `max_models` of them, and gives memory back when the machine runs short of it.
+typedef struct llm_service llm_service;
+
+// Makes one backend; called `max_models` times by llm_service_create, and never again.
+typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
+
+// How short of memory the machine is.
+typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
+// Says how it is right now; asked by the thread that watches.
+typedef llm_pressure (*llm_pressure_function)(void *user);
+// Told on that thread, when the models have been unloaded.
+typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);
+
+// What a service is made of.
+typedef struct llm_service_options {
+    size_t size;
+    const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
+    int max_models;                     // 1; models in memory at once, each in a backend of its own; 1 to 64
+    llm_backend_factory create_backend; // NULL: llm_mlx_backend_create(mlx); the service frees what it returns
+    void *create_backend_user;
+    llm_pressure_function pressure;     // NULL: the machine's and the control group's
+    void *pressure_user;
+    int pressure_interval_ms;           // 500: how often it is asked; at least 1
+    llm_pressure_callback on_pressure;  // NULL: nobody is told
+    void *on_pressure_user;
+} llm_service_options;
+
+LLM_API void llm_service_options_init(llm_service_options *options);
+// Loads nothing yet.
+LLM_API llm_service *llm_service_create(const llm_service_options *options, llm_error *err);
+LLM_API void llm_service_free(llm_service *service); // unloads all; streams of it end with LLM_CANCELLED
+
+// Requests return at once with a stream; a load that is needed happens before its first chunk, ends the stream when it
+// fails, can be cancelled like the answer, and is in stats.load_seconds. `spec` NULL: that of the latest request (none:
+// LLM_MODEL_NOT_LOADED).
+// A model that is loaded answers. Another takes the place of the one that was used longest ago and is idle: nothing that
+// runs is stopped for it. Each model runs one answer at a time; a request for one that is busy, or for another while all
+// are busy, waits for its turn, oldest first (with config.no_wait: LLM_BUSY). When memory does not suffice for a model,
+// idle ones are unloaded before the load is given up.
+
+// Continues the model's session, which lives as long as the model stays loaded.
+LLM_API llm_stream *llm_service_generate(llm_service *service, const llm_model_spec *spec, const char *prompt,
+                                         const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone.
+LLM_API llm_stream *llm_service_generate_messages(llm_service *service, const llm_model_spec *spec, const llm_message *messages,
+                                                  int num_messages, const llm_generation_config *config, llm_error *err);
+
+// Loads the model in its turn, as a request would, and waits for that. Loaded already: LLM_OK at once.
+LLM_API llm_status llm_service_prefetch(llm_service *service, const llm_model_spec *spec, llm_progress_function progress,
+                                        void *user, llm_error *err);
+LLM_API bool llm_service_is_cached(llm_service *service, const llm_model_spec *spec); // its files are on this machine
+// What is loaded, the latest used first: an array of *count specs in one block (llm_free); NULL without memory.
+LLM_API llm_model_spec **llm_service_loaded_models_copy(llm_service *service, int *count);
+// Cancels the requests for the model (NULL: for all), those that run and those that wait, waits for them, and frees it.
+LLM_API void llm_service_unload(llm_service *service, const llm_model_spec *spec);
+LLM_API void llm_service_cancel(llm_service *service); // the answers and loads that run; what waits goes on
+
+// Of every model's session; requests made from now on see it. NULL: none.
+LLM_API llm_status llm_service_set_system_prompt(llm_service *service, const char *text, llm_error *err);
+LLM_API char *llm_service_system_prompt_copy(llm_service *service); // NULL: none
+LLM_API void llm_service_reset(llm_service *service); // requests made from now on begin new sessions
+// Of the latest answer that ended or was cancelled; false: there was none.
+LLM_API bool llm_service_last_stats(llm_service *service, llm_stats *stats);
+LLM_API llm_status llm_service_memory(llm_service *service, llm_memory *memory, llm_error *err); // of all loaded models
+
+// While memory is watched, a pressure that rises (to a warning, or from there to critical) unloads every model: answers
+// that run or wait end with LLM_CANCELLED, and what they have written so far can still be read. The next request loads
+// again. Without a function in the options: on Linux a warning is memory stalls (PSI) for 15 % of the time between two
+// looks, less than 5 % of the memory available, or a cgroup that was throttled (memory.high); critical is stalls for 50 %,
+// less than 2 % available, or a cgroup that ran out (oom); on macOS, what the system says.
+LLM_API llm_status llm_service_start_monitoring(llm_service *service, llm_error *err); // watching already: LLM_OK
+LLM_API void llm_service_stop_monitoring(llm_service *service);                        // waits for the thread that watches
+
+// Whether the model's estimate (filled in; may be NULL) is at most 80 % of the machine's memory, or of the control group's
+// limit: LLM_OK, or LLM_INSUFFICIENT_MEMORY with the amounts. What is in use right now does not count.
+LLM_API llm_status llm_service_check_memory(llm_service *service, const llm_model_spec *spec, llm_memory_estimate *estimate,
+                                            llm_error *err);
+// The longest context within the same bounds, at most the one the model was made for; spec.estimated_memory does not count.
+// LLM_INSUFFICIENT_MEMORY: there is none.
+LLM_API llm_status llm_service_recommended_context(llm_service *service, const llm_model_spec *spec, int *tokens, llm_error *err);
+
 // ---- One's own backend -----------------------------------------------------------------------------------------
 
 #define LLM_BACKEND_API 2 // the version of llm_backend_methods; tables of version 1 are taken, too
@@ -370,20 +504,21 @@ LLM_API double llm_measure_read_bandwidth(int num_threads);
 // The end of a stream that a backend writes to.
 typedef struct llm_stream_writer llm_stream_writer;
 
-// What is asked for: the session's next turn, a whole conversation, or that text or tokens go on.
-typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS } llm_request_kind;
+// What is asked for: the session's next turn, a whole conversation, that text or tokens go on, or that the session's last
+// answer goes on with the results of its calls.
+typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS, LLM_REQUEST_RESULTS } llm_request_kind;
 
 // What `generate` is to answer. Pointers are valid until it returns.
 typedef struct llm_request {
     llm_request_kind kind;
     const char *text;               // PROMPT, TEXT
-    const llm_message *messages;    // MESSAGES
+    const llm_message *messages;    // MESSAGES; RESULTS (only for tables from version 2): of the role "tool"
     int num_messages;
     const int32_t *tokens;          // TOKENS
     int num_tokens;
     const llm_generation_config *config; // never NULL, always checked
-    const char *system_prompt;      // PROMPT: the session's when the request was made; NULL: none
-    void *session;                  // PROMPT: what session_create made; NULL: the backend has no such slot
+    const char *system_prompt;      // PROMPT, RESULTS: the session's when the request was made; NULL: none
+    void *session;                  // PROMPT, RESULTS: what session_create made; NULL: the backend has no such slot
 } llm_request;
 
 // What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
@@ -401,7 +536,7 @@ typedef struct llm_backend_methods {
     // by a cancelled answer; where it is missing, the library makes one without numbers.
     llm_status (*generate)(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err);
     void (*destroy)(void *state);                                                    // nothing
-    // Called when the text has changed, before the next PROMPT at the latest. Default: `system_prompt` of requests says it.
+    // Called when the text has changed, before the next PROMPT or RESULTS at the latest. Default: `system_prompt` of requests says it.
     llm_status (*set_system_prompt)(void *state, const char *text, llm_error *err);
     llm_status (*reset)(void *state, llm_error *err);                                // nothing
     void (*cancel)(void *state);              // nothing: the writer's functions say so; any thread, around generate
@@ -416,7 +551,7 @@ typedef struct llm_backend_methods {
     // the own one included, gets its state at its first use after a load and loses it before unload; set_system_prompt
     // and reset are not called then. `session` is what session_create made.
     llm_status (*session_create)(void *state, void **session, llm_error *err);       // LLM_UNSUPPORTED_FORMAT
-    void (*session_free)(void *state, void *session);                                // must be there if session_create is
+    void (*session_free)(void *state, void *session);                                // none: must be there if session_create is
     llm_status (*session_reset)(void *state, void *session, llm_error *err);         // session_free, session_create
     llm_status (*session_save)(void *state, void *session, const char *system_prompt, const char *path,
                                llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT
@@ -437,7 +572,8 @@ LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *
 LLM_API bool llm_writer_cancelled(llm_stream_writer *writer); // the answer is to stop
 
 // A backend for tests of applications: answers "echo: <last user text>" word by word, without a model. Any spec loads.
-// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens and stop.
+// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens, stop and
+// tools: "call NAME {…}" calls that tool, and the answer goes on with "echo: <result>". "think WORDS" is reasoned, then echoed.
 LLM_API llm_backend *llm_mock_backend_create(llm_error *err);
 
 // ---- A model's text side, without its weights ------------------------------------------------------------------

@@ -62,6 +62,21 @@ size_t attention_scratch_bytes(const model_desc *desc)
     return (most + 63) & ~(size_t)63;
 }
 
+size_t attention_partial_bytes(const model_desc *desc, int tokens)
+{
+    size_t most = 0;
+    for (int i = 0; i < desc->num_blocks; i++) {
+        const attention_desc *attention = &desc->blocks[i].attention;
+        int seen = attention->window && attention->window < tokens ? attention->window : tokens;
+        size_t segments = (size_t)seen / (SEGMENT_PAGES * KV_PAGE_TOKENS) + 2;
+        size_t units = (size_t)attention->num_kv_heads > FEW_UNITS ? 0 : FEW_UNITS / (size_t)attention->num_kv_heads * (size_t)attention->num_kv_heads;
+        int queries = queries_per_unit(attention->num_heads / attention->num_kv_heads);
+        size_t bytes = units * segments * state_floats(queries, attention->head_dim) * sizeof(float);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
 typedef struct unit_scratch {
     float *scores, *queries;
     int *begin, *end;
