@@ -49,7 +49,10 @@ int list_cases(char **names) {
     int count = 0;
     assert_non_null(directory);
     for (struct dirent *entry; (entry = readdir(directory));) {
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "chat") == 0) continue; // chat is for sessions
+        static const char *const others[] = {"chat", "scripted"}; // for sessions and tool calls, without logits
+        bool other = entry->d_name[0] == '.';
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++) other |= strcmp(entry->d_name, others[i]) == 0;
+        if (other) continue;
         assert_true(count < MAX_CASES);
         names[count++] = mem_copy_string(entry->d_name);
     }
