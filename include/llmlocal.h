@@ -459,6 +459,9 @@ LLM_API void llm_service_free(llm_service *service); // unloads all; streams of 
 // Continues the model's session, which lives as long as the model stays loaded.
 LLM_API llm_stream *llm_service_generate(llm_service *service, const llm_model_spec *spec, const char *prompt,
                                          const llm_generation_config *config, llm_error *err);
+// Continues the model's session with the results of its calls, as llm_backend_continue does.
+LLM_API llm_stream *llm_service_continue(llm_service *service, const llm_model_spec *spec, const llm_tool_result *results,
+                                         int num_results, const llm_generation_config *config, llm_error *err);
 // Answers a whole conversation, and leaves the session alone.
 LLM_API llm_stream *llm_service_generate_messages(llm_service *service, const llm_model_spec *spec, const llm_message *messages,
                                                   int num_messages, const llm_generation_config *config, llm_error *err);
