@@ -9,7 +9,7 @@
 #include "formats/dtype.h"
 
 // Appended to, never reordered; a plugin built for another version is refused.
-#define ENGINE_API_VERSION 2
+#define ENGINE_API_VERSION 3
 
 typedef enum engine_precision { PRECISION_FAST, PRECISION_EXACT } engine_precision;
 

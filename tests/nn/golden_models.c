@@ -49,10 +49,8 @@ int list_cases(char **names) {
     int count = 0;
     assert_non_null(directory);
     for (struct dirent *entry; (entry = readdir(directory));) {
-        static const char *const others[] = {"chat", "scripted"}; // for sessions and tool calls, without logits
-        bool other = entry->d_name[0] == '.';
-        for (size_t i = 0; i < sizeof others / sizeof *others; i++) other |= strcmp(entry->d_name, others[i]) == 0;
-        if (other) continue;
+        const char *name = entry->d_name;
+        if (name[0] == '.' || strcmp(name, "chat") == 0 || strcmp(name, "scripted") == 0) continue; // those are for sessions
         assert_true(count < MAX_CASES);
         names[count++] = mem_copy_string(entry->d_name);
     }
