@@ -81,7 +81,8 @@ LLM_API void llm_set_log(llm_log_function function, void *user);
 
 typedef enum llm_adapter_kind { LLM_ADAPTER_NONE, LLM_ADAPTER_DIRECTORY, LLM_ADAPTER_HUB, LLM_ADAPTER_GITHUB } llm_adapter_kind;
 
-// A LoRA adapter to put on the base model.
+// A LoRA or DoRA adapter to put on the base model, in the format of mlx-lm or of PEFT. A tensor of it that does not fit
+// the model is LLM_ADAPTER_MERGE_FAILED, before any weight is read. Kinds other than directories: LLM_UNSUPPORTED_FORMAT.
 typedef struct llm_adapter {
     llm_adapter_kind kind;
     const char *source;     // directory, Hugging Face id, or GitHub "owner/repository"
@@ -120,6 +121,13 @@ typedef struct llm_logit_bias {
     float bias; // added to the token's logit; -INFINITY forbids the token
 } llm_logit_bias;
 
+// An adapter that the model's answer goes through: llm_backend_add_adapter has loaded it under this name; "default" is
+// the model spec's own.
+typedef struct llm_adapter_use {
+    const char *name;
+    float strength; // 1: as it was trained; -100 to 100
+} llm_adapter_use;
+
 typedef struct llm_tool {
     const char *name, *description;
     const char *parameters; // JSON schema as text; NULL: no parameters
@@ -127,6 +135,8 @@ typedef struct llm_tool {
 
 // Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled.
 typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arguments_json, llm_error *err);
+
+#define LLM_NO_ADAPTERS (-1)
 
 typedef struct llm_generation_config {
     size_t size;
@@ -151,6 +161,8 @@ typedef struct llm_generation_config {
     llm_tool_dispatch dispatch; // NULL: tool calls end the answer and are the caller's to run
     void *dispatch_user;
     const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
+    const llm_adapter_use *adapters; // for this request; they add up. A session that goes on with others reads its prompt anew
+    int num_adapters;          // 0: the model spec's adapter, if it has one; LLM_NO_ADAPTERS: the bare model; at most 16
 } llm_generation_config;
 
 LLM_API void llm_generation_config_init(llm_generation_config *config);
@@ -271,6 +283,12 @@ typedef int (*llm_score_function)(void *user, int position, int32_t token, doubl
 LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
                                      llm_score_function on_position, void *user, llm_error *err);
 
+// Adapters beside the loaded model, whose weights stay untouched: requests choose among them (config.adapters), so they
+// are switched from one request or session to the next. They go when the model does. Both block, and wait for the requests
+// that were made before. A name that is there already, or is not: LLM_INVALID_ARGUMENT.
+LLM_API llm_status llm_backend_add_adapter(llm_backend *backend, const char *name, const llm_adapter *adapter, llm_error *err);
+LLM_API llm_status llm_backend_remove_adapter(llm_backend *backend, const char *name, llm_error *err);
+
 LLM_API void llm_backend_free(llm_backend *backend); // unloads first; streams of it end with LLM_CANCELLED
 
 // ---- The MLX backend -------------------------------------------------------------------------------------------
@@ -322,7 +340,7 @@ typedef struct llm_request {
 
 // What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
 // is what llm_backend_create was given. The library calls one slot at a time, except cancel, memory and engine_info,
-// and unload, generate, set_system_prompt, reset, memory and score only while a model is loaded. `err` is never NULL.
+// and unload, generate, set_system_prompt, reset, memory, score and the adapters' two only while a model is loaded. `err` is never NULL.
 typedef struct llm_backend_methods {
     int api_version;  // LLM_BACKEND_API
     const char *name;
@@ -345,6 +363,8 @@ typedef struct llm_backend_methods {
                         void *user, llm_error *err);                                 // LLM_UNSUPPORTED_FORMAT
     // At once, at any time but during load and unload.
     llm_status (*engine_info)(void *state, llm_engine_info *info, llm_error *err);   // LLM_UNSUPPORTED_FORMAT
+    llm_status (*add_adapter)(void *state, const char *name, const llm_adapter *adapter, llm_error *err); // LLM_UNSUPPORTED_FORMAT
+    llm_status (*remove_adapter)(void *state, const char *name, llm_error *err);     // LLM_UNSUPPORTED_FORMAT
 } llm_backend_methods;
 
 // Borrows `methods` for as long as the backend lives, and takes `state`: llm_backend_free calls destroy. On an error

@@ -6,6 +6,11 @@
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
+typedef struct named_adapter {
+    char *name;
+    engine_adapter *adapter;
+} named_adapter;
+
 typedef struct loaded_model {
     tokenizer *tok;
     chat_template *chat;  // NULL: the model has none and continues plain text
@@ -14,6 +19,10 @@ typedef struct loaded_model {
     int vocab_size, context_length;
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
     int num_eos_ids;
+    char *directory;
+    named_adapter *adapters; // backend/adapters.h
+    int num_adapters;
+    size_t adapter_capacity;
 } loaded_model;
 
 // Progress may be NULL. On failure nothing is held.

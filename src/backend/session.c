@@ -1,5 +1,6 @@
 // Transcript and ledger.
 #include "backend/session.h"
+#include "backend/adapters.h"
 #include "base/mem.h"
 
 llm_status session_create(loaded_model *model, session *s, llm_error *err)
@@ -48,6 +49,13 @@ llm_status session_add_turn(session *s, const char *prompt, const char *answer, 
     s->messages[s->num_messages++] = (llm_message){.role = "user", .content = user};
     s->messages[s->num_messages++] = (llm_message){.role = "assistant", .content = assistant};
     return LLM_OK;
+}
+
+llm_status session_use_adapters(session *s, loaded_model *model, const llm_generation_config *config, llm_error *err)
+{
+    llm_status status = adapters_use(model, s->seq, config, err);
+    if (engine_seq_length(s->seq) == 0) s->ledger.count = 0;
+    return status;
 }
 
 int session_reuse(session *s, const token_list *tokens)

@@ -21,6 +21,9 @@ llm_status session_messages(const session *s, const char *system_prompt, const c
                             llm_error *err);
 llm_status session_add_turn(session *s, const char *prompt, const char *answer, llm_error *err);
 
+// Lets the sequence go through the adapters that the config asks for. Others than before empty it.
+llm_status session_use_adapters(session *s, loaded_model *model, const llm_generation_config *config, llm_error *err);
+
 // Trims the sequence to the longest prefix that it shares with `tokens`, one token short of all of them, so
 // that there is something to forward. Returns how many tokens are kept.
 int session_reuse(session *s, const token_list *tokens);

@@ -13,7 +13,7 @@ static const char *set_precision(void *target, const char *value)
     return NULL;
 }
 
-const option model_option_table[5] = {
+const option model_option_table[6] = {
     {0, "engine", "NAME", OPTION_TEXT, offsetof(model_options, engine),
      "What to run on (llmlocal engines); the best one.", NULL},
     {0, "threads", "N", OPTION_INT, offsetof(model_options, threads),
@@ -22,6 +22,8 @@ const option model_option_table[5] = {
      set_precision},
     {0, "context", "N", OPTION_INT, offsetof(model_options, context),
      "Context length in tokens; the model's.", NULL},
+    {0, "adapter", "DIR", OPTION_TEXT, offsetof(model_options, adapter),
+     "A LoRA or DoRA adapter to put on the model.", NULL},
     {'v', "verbose", NULL, OPTION_FLAG, offsetof(model_options, verbose), "Print the library's messages.",
      NULL},
 };
@@ -72,6 +74,7 @@ void model_spec_init(const model_options *options, const char *model, llm_model_
 {
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
+    if (options->adapter) spec->adapter = (llm_adapter){.kind = LLM_ADAPTER_DIRECTORY, .source = options->adapter};
     if (options->verbose) llm_set_log(print_message, NULL);
 }
 

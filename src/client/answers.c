@@ -311,7 +311,7 @@ llm_stream *llm_backend_complete_tokens(llm_backend *backend, const int32_t *tok
     return submit(backend, &request, err);
 }
 
-// ---- Scoring ----------------------------------------------------------------------------------------------
+// ---- Scoring, and other work on the caller's thread ---------------------------------------------------------
 
 typedef struct score_watch {
     llm_backend *backend;
@@ -337,11 +337,29 @@ static llm_status take_turn(llm_backend *backend, llm_error *err)
     while (!turn.dropped && !(backend->first == &turn && backend->owner == OWNER_NOBODY))
         pthread_cond_wait(&backend->changed, &backend->lock);
     if (turn.dropped)
-        return error_set(err, LLM_CANCELLED, "scoring was cancelled: the model is being unloaded");
+        return error_set(err, LLM_CANCELLED, "cancelled: the model is being unloaded");
     take_job(backend);
     atomic_store(&backend->stop_score, false);
     set_owner(backend, OWNER_SCORE);
     return LLM_OK;
+}
+
+llm_status answers_take_turn(llm_backend *backend, llm_error *err)
+{
+    pthread_mutex_lock(&backend->lock);
+    backend->callers++;
+    llm_status status = take_turn(backend, err);
+    if (status != LLM_OK && !--backend->callers) pthread_cond_broadcast(&backend->changed);
+    pthread_mutex_unlock(&backend->lock);
+    return status;
+}
+
+void answers_end_turn(llm_backend *backend)
+{
+    pthread_mutex_lock(&backend->lock);
+    set_owner(backend, OWNER_NOBODY);
+    if (!--backend->callers) pthread_cond_broadcast(&backend->changed);
+    pthread_mutex_unlock(&backend->lock);
 }
 
 static llm_status check_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
@@ -366,17 +384,10 @@ llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int nu
     llm_error unused;
     if (!err) err = &unused;
     *err = (llm_error){0};
-    pthread_mutex_lock(&backend->lock);
-    backend->callers++;
-    status = take_turn(backend, err);
-    if (status == LLM_OK) {
-        pthread_mutex_unlock(&backend->lock);
-        status = backend->methods->score(backend->state, tokens, num_tokens, num_top, on_score, &watch, err);
-        backend_slot_status(backend, "score", status, err);
-        pthread_mutex_lock(&backend->lock);
-        set_owner(backend, OWNER_NOBODY);
-    }
-    if (!--backend->callers) pthread_cond_broadcast(&backend->changed);
-    pthread_mutex_unlock(&backend->lock);
+    status = answers_take_turn(backend, err);
+    if (status != LLM_OK) return status;
+    status = backend->methods->score(backend->state, tokens, num_tokens, num_top, on_score, &watch, err);
+    backend_slot_status(backend, "score", status, err);
+    answers_end_turn(backend);
     return status;
 }

@@ -50,6 +50,11 @@ struct llm_backend {
 void answers_stop(llm_backend *backend);
 void answers_join(llm_backend *backend); // ends the worker; `closing` is set and nothing waits
 
+// Waits until everything before it in the queue is done; then the model is the caller's until the end of the turn. Not
+// under the lock. After an error there is no turn.
+llm_status answers_take_turn(llm_backend *backend, llm_error *err);
+void answers_end_turn(llm_backend *backend);
+
 // Makes sure that a slot that failed has said why.
 llm_status backend_slot_status(const llm_backend *backend, const char *slot, llm_status status,
                                llm_error *err);

@@ -9,6 +9,8 @@ llm_status spec_read(const llm_model_spec *spec, llm_model_spec *whole, llm_erro
 // LLM_INVALID_ARGUMENT, naming the member, when something is missing or out of its range.
 llm_status spec_check(const llm_model_spec *spec, llm_error *err);
 
+llm_status spec_check_adapter(const llm_adapter *adapter, llm_error *err); // of some kind; NULL is refused
+
 // What NULL stands for.
 const char *spec_id(const llm_model_spec *spec);
 const char *spec_revision(const llm_model_spec *spec);
