@@ -411,6 +411,18 @@ typedef struct llm_convert_options {
 } llm_convert_options;
 LLM_API void llm_convert_options_init(llm_convert_options *options);
 
+typedef struct llm_fuse_options {
+    size_t size;
+    bool dequantize; // write plain weights; else those that the adapter changes are quantised anew as they were
+    llm_progress_function progress;
+    void *user;
+} llm_fuse_options;
+LLM_API void llm_fuse_options_init(llm_fuse_options *options);
+
+// Makes an MLX directory of the spec's model with the spec's adapter in its weights, for any program that reads MLX's
+// format. What the adapter does not change is copied. The destination as in llm_convert.
+LLM_API llm_status llm_fuse(const llm_model_spec *spec, const char *destination, const llm_fuse_options *options, llm_error *err);
+
 // Makes an MLX directory from a GGUF file or an unquantised Hugging Face directory. The destination must not
 // exist or be empty; a failed conversion leaves nothing behind.
 LLM_API llm_status llm_convert(const char *source, const char *destination, const llm_convert_options *options, llm_error *err);

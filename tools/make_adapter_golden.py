@@ -5,6 +5,8 @@ usage: make_adapter_golden.py MODELS OUTDIR [CASE...]         MODELS: tests/gold
 OUTDIR/<case>/ has adapter_config.json and adapters.safetensors as mlx_lm.lora leaves them, and expected.json = {"base": the
 model, "ids", "positions", "logits": one row a position of the model with the adapter, "merged", "dequantized": of the
 model whose weights have the adapter in them, quantised anew or not, each layer rounded once to the model's type}."""
+import contextlib
+import io
 import json
 import shutil
 import subprocess
@@ -72,7 +74,9 @@ def train(name, base, folder):
                   learning_rate=2e-2, steps_per_report=100, steps_per_eval=100, save_every=100, max_seq_length=32,
                   lora_parameters=dict(parameters, dropout=0.0), adapter_path=str(folder), seed=3)
     data = Tokens(rng, vocab)
-    lora.train_model(types.SimpleNamespace(**values), model, data, data)
+    np.random.seed(3)  # batches are drawn from it
+    with contextlib.redirect_stdout(io.StringIO()):
+        lora.train_model(types.SimpleNamespace(**values), model, data, data)
     # The paths of this machine and the optimizers' tables are nobody's business.
     path = folder / "adapter_config.json"
     config = {k: v for k, v in json.loads(path.read_text()).items() if k in
@@ -105,6 +109,9 @@ def merge(base, adapter, quantised):
             packed = mx.quantize(weight, form.group_size, form.bits)
             weight = mx.dequantize(packed[0], packed[1].astype(mx.float32), packed[2].astype(mx.float32), form.group_size, form.bits)
         modules[path].weight = weight.astype(mx.float32)
+    for path, form in stored.items():  # every weight is written in the model's type
+        if not quantised and isinstance(form, (nn.QuantizedLinear, nn.QuantizedEmbedding)):
+            modules[path].weight = modules[path].weight.astype(form.scales.dtype).astype(mx.float32)
     return plain
 
 
