@@ -71,7 +71,7 @@ def train(name, base, folder):
     model = dense(model)  # training in bfloat16 leaves too little of so small a model
     vocab = config.get("vocab_size") or config["text_config"]["vocab_size"]
     values = dict(lora.CONFIG_DEFAULTS, fine_tune_type=kind, num_layers=layers, batch_size=2, iters=12, val_batches=0,
-                  learning_rate=2e-2, steps_per_report=100, steps_per_eval=100, save_every=100, max_seq_length=32,
+                  learning_rate=1e-2, steps_per_report=100, steps_per_eval=100, save_every=100, max_seq_length=32,
                   lora_parameters=dict(parameters, dropout=0.0), adapter_path=str(folder), seed=3)
     data = Tokens(rng, vocab)
     np.random.seed(3)  # batches are drawn from it

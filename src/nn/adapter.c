@@ -151,9 +151,31 @@ static llm_status check_finite(adapter_reader *r, const safetensors_tensor *t)
     return LLM_OK;
 }
 
+// PEFT puts a copy of the head beside its adapter. It has to be the model's: a trained or enlarged one is no adapter.
+// Against a quantised head only the shape can be checked.
+static llm_status check_base_copy(adapter_reader *r, const safetensors_tensor *t)
+{
+    const weight_view *view = &r->base->weights.views[r->desc->head.weight];
+    llm_status status = check_shape(r, t, (size_t)view->rows, (size_t)view->cols);
+    if (status != LLM_OK || view->bits) return status;
+    float *rows = mem_alloc_zero((size_t)view->cols, 2 * sizeof *rows), *copy = rows + view->cols;
+    if (!rows) return error_no_memory(r->err, "an adapter");
+    for (int row = 0; status == LLM_OK && row < view->rows; row++) {
+        weight_view_row(view, row, rows);
+        dtype_to_float(t->type, t->data + (size_t)row * (size_t)view->cols * dtype_size(t->type), copy, (size_t)view->cols);
+        for (int i = 0; status == LLM_OK && i < view->cols; i++)
+            if (!(fabsf(copy[i] - rows[i]) <= 0.01f * fabsf(rows[i]) + 1e-6f)) // rounded to 16 bits, perhaps
+                status = error_set(r->err, LLM_ADAPTER_MERGE_FAILED, "the adapter's tensor %.150s is not the model's own", t->name);
+    }
+    mem_free(rows);
+    return status;
+}
+
 static llm_status take_tensor(adapter_reader *r, const safetensors_tensor *t)
 {
     char module[NAME_SIZE];
+    if (r->config.peft && strcmp(t->name, "base_model.model.lm_head.base_layer.weight") == 0 && r->desc->head.weight != r->desc->embedding)
+        return check_base_copy(r, t);
     adapter_part part = PART_A;
     int target = 0;
     llm_status status = find_target(r, t, &part, &target, module);

@@ -62,7 +62,7 @@ static llm_status read_mlx(yyjson_val *root, adapter_config *config, llm_error *
 // "none".
 static const char *const peft_refused[] = {
     "modules_to_save", "bias", "lora_bias", "layer_replication", "trainable_token_indices", "target_parameters",
-    "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "velora_config",
+    "alora_invocation_tokens", "use_qalora", "use_bdlora", "arrow_config", "velora_config", "kasa_config", "monteclora_config",
 };
 
 static bool is_empty(yyjson_val *value)
