@@ -2,7 +2,7 @@
 usage: make_peft_golden.py MODELS OUTDIR [CASE...]          MODELS: tests/golden/models; needs torch, transformers, peft
 
 OUTDIR/<case>/ has adapter_config.json and adapter_model.safetensors as PEFT saves them, and expected.json as
-make_adapter_golden.py writes it, without the merged models ("merged_plain": logits of PEFT's merge_and_unload)."""
+make_adapter_golden.py writes it, ("merged": after PEFT's merge_and_unload, each weight rounded once to the model's type; these models are not quantised)."""
 import json
 import shutil
 import sys
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 QKVO = ["q_proj", "k_proj", "v_proj", "o_proj"]
@@ -23,6 +24,7 @@ CASES = {
     "peft-transposed": ("llama-untied-mqa", dict(r=3, lora_alpha=6, fan_in_fan_out=True, target_modules=["up_proj", "o_proj"])),
     "peft-dora-fused": ("phi3-partial-gqa-tied", dict(r=4, lora_alpha=8, use_dora=True, target_modules=["qkv_proj", "gate_up_proj"])),
     "peft-head": ("llama-head-dim", dict(r=2, lora_alpha=4, target_modules=["lm_head", "q_proj"])),
+    "peft-lora-float32": ("llama-rope-llama3", dict(r=2, lora_alpha=4, target_modules=[*QKVO, "up_proj"])),
     "peft-tied": ("qwen3-tied", dict(r=2, lora_alpha=4, layers_to_transform=[1], target_modules=QKVO)),
 }
 
@@ -43,6 +45,8 @@ def make_case(models, out, name):
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(5)
     model = AutoModelForCausalLM.from_pretrained(models / base, dtype=torch.float32, pad_token_id=0)
+    with safe_open(models / base / "model.safetensors", "pt") as file:
+        stored = str(file.get_tensor("model.embed_tokens.weight").dtype).removeprefix("torch.")
     known = json.loads((models / base / "expected.json").read_text())
     plain = rows(model, known["ids"], known["positions"])[1]
     off = abs(plain[known["positions"]] - np.array(known["logits"])).max() / abs(plain).max()
@@ -66,7 +70,10 @@ def make_case(models, out, name):
     positions = [0, 9, len(ids) - 1]
     expected = dict(base=base, ids=ids, positions=positions)
     expected["logits"], adapted = rows(model, ids, positions)
-    expected["merged_plain"] = rows(model.merge_and_unload(), ids, positions)[0]
+    merged, dtype = model.merge_and_unload(), getattr(torch, stored)
+    for parameter in merged.parameters():
+        parameter.data = parameter.data.to(dtype).float()
+    expected["merged"] = rows(merged, ids, positions)[0]
     (folder / "expected.json").write_text(json.dumps(expected, separators=(",", ":")) + "\n")
     size = sum(f.stat().st_size for f in folder.iterdir())
     print(f"{name:22} {size:6d} bytes  base differs by {off:.1e}  changes logits by "

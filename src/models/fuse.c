@@ -33,7 +33,8 @@ typedef struct fuse_job {
     size_t num_entries;
     float *row;                    // the longest
     uint8_t *row_bytes, *made[3];  // weight, scales, biases of the matrix that is being written
-    uint64_t done, total;          // bytes
+    uint64_t bytes;                // of all entries
+    uint64_t done, total;          // of those that are made
 } fuse_job;
 
 // ---- What is written
@@ -63,7 +64,8 @@ static void add_entry(fuse_job *job, const safetensors_tensor *t, dtype type, si
     memcpy(entry->shape, t->shape, sizeof entry->shape);
     if (source.tensor < 0) entry->data = t->data;
     else entry->shape[t->num_dims - 1] = last_dim;
-    job->total += entry_bytes(entry);
+    job->bytes += entry_bytes(entry);
+    if (source.tensor >= 0) job->total += entry_bytes(entry);
     job->sources[job->num_entries++] = source;
 }
 
@@ -255,7 +257,7 @@ static llm_status fuse_into(void *user, const char *directory, llm_error *err)
 {
     fuse_job *job = user;
     job->directory = directory;
-    llm_status status = new_directory_check_space(directory, job->total, err);
+    llm_status status = new_directory_check_space(directory, job->bytes, err);
     if (status == LLM_OK) status = copy_files(job, err);
     if (status == LLM_OK) status = write_weights(job, err);
     return status;

@@ -18,8 +18,8 @@ typedef struct opened {
 static void open_adapted(const char *name, engine_precision precision, int threads, opened *o)
 {
     open_golden_adapter(name, &o->golden);
-    const model_desc *desc = &o->golden.base.files.desc;
-    engine_weights weights = weights_for_engine(&o->golden.base.files.weights);
+    const model_desc *desc = &o->golden.files.desc;
+    engine_weights weights = weights_for_engine(&o->golden.files.weights);
     assert_ok(engine_open("cpu", &(engine_options){.precision = precision, .num_threads = threads}, &o->device, &err));
     assert_ok(engine_model_load(o->device, desc, &weights, NULL, NULL, &o->model, &err));
     assert_ok(engine_adapter_load(o->model, desc, o->golden.adapter.layers, o->golden.adapter.num_layers, &o->adapter, &err));
@@ -70,7 +70,7 @@ typedef void (*case_check)(const char *name, double *worst);
 
 static void for_all(case_check check, const char *what)
 {
-    char *names[MAX_CASES];
+    char *names[MAX_ADAPTERS];
     int count = list_adapters(names);
     double worst = 0;
     assert_true(count >= 15);
@@ -125,7 +125,7 @@ static void check_base(const char *name, double *worst)
     open_adapted(name, PRECISION_FAST, 2, &o);
     engine_adapter_free(o.adapter);
     float *before = forward(&o, NULL, 0);
-    assert_ok(engine_adapter_load(o.model, &o.golden.base.files.desc, o.golden.adapter.layers, o.golden.adapter.num_layers, &o.adapter, &err));
+    assert_ok(engine_adapter_load(o.model, &o.golden.files.desc, o.golden.adapter.layers, o.golden.adapter.num_layers, &o.adapter, &err));
     engine_memory with, without;
     engine_model_memory(o.model, &with);
     float *adapted = forward_with(&o, 1), *beside = forward(&o, NULL, 0), *nothing = forward_with(&o, 0);
@@ -221,7 +221,7 @@ static void test_several_add_up(void **state)
         opened o;
         engine_adapter *twin;
         open_adapted(names[i], PRECISION_EXACT, 2, &o);
-        assert_ok(engine_adapter_load(o.model, &o.golden.base.files.desc, o.golden.adapter.layers, o.golden.adapter.num_layers, &twin, &err));
+        assert_ok(engine_adapter_load(o.model, &o.golden.files.desc, o.golden.adapter.layers, o.golden.adapter.num_layers, &twin, &err));
         adapter_use halves[2] = {{o.adapter, 0.5f}, {twin, 0.5f}}, most[2] = {{o.adapter, 3}, {twin, -2}};
         float *whole = forward_with(&o, 1), *sum = forward(&o, halves, 2), *rest = forward(&o, most, 2), *half = forward_with(&o, 0.5f);
         assert_true(compare_rows(&o.golden, "logits", sum) < 1e-4);
@@ -279,7 +279,7 @@ static void test_wrong_calls_are_refused(void **state)
     engine_adapter *none;
     open_adapted("chat-lora", PRECISION_EXACT, 1, &o);
     open_adapted("chat-lora", PRECISION_EXACT, 1, &other);
-    const model_desc *desc = &o.golden.base.files.desc;
+    const model_desc *desc = &o.golden.files.desc;
     adapter_layer twice[2] = {o.golden.adapter.layers[0], o.golden.adapter.layers[0]}, embedding = twice[0], nothing = twice[0];
     embedding.tensor = desc->embedding;
     nothing.rank = 0;
@@ -307,7 +307,7 @@ static void test_memory_may_run_out(void **state)
     int failures = 0;
     for (; status == LLM_OUT_OF_MEMORY; failures++) {
         mem_fail_after(failures);
-        status = engine_adapter_load(o.model, &o.golden.base.files.desc, o.golden.adapter.layers, o.golden.adapter.num_layers, &o.adapter, &err);
+        status = engine_adapter_load(o.model, &o.golden.files.desc, o.golden.adapter.layers, o.golden.adapter.num_layers, &o.adapter, &err);
         mem_fail_after(-1);
     }
     assert_int_equal(status, LLM_OK);

@@ -17,19 +17,18 @@ int list_adapters(char **names)
     DIR *dir = opendir(folder);
     assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));)
-        if (entry->d_name[0] != '.' && count < MAX_CASES) names[count++] = mem_copy_string(entry->d_name);
+        if (entry->d_name[0] != '.' && count < MAX_ADAPTERS) names[count++] = mem_copy_string(entry->d_name);
     closedir(dir);
     mem_free(folder);
     qsort(names, (size_t)count, sizeof *names, compare_names);
     return count;
 }
 
-static void open_base(const char *name, golden *g)
+char *golden_base_path(const char *name)
 {
-    char *directory = case_path(name);
-    *g = (golden){0};
-    if (model_files_open(directory, &g->files, &err) != LLM_OK) fail_msg("%s: %s", name, err.message);
-    mem_free(directory);
+    char *models = path_join(GOLDEN_DIR, "models"), *path = path_join(models, name);
+    mem_free(models);
+    return path;
 }
 
 void open_golden_adapter(const char *name, golden_adapter *g)
@@ -40,9 +39,17 @@ void open_golden_adapter(const char *name, golden_adapter *g)
     char *expected = path_join(g->directory, "expected.json");
     assert_ok(json_read_file(expected, 64 << 20, &g->doc, &err));
     g->root = yyjson_doc_get_root(g->doc);
-    open_base(yyjson_get_str(yyjson_obj_get(g->root, "base")), &g->base);
-    if (adapter_open(g->directory, &g->base.files, &g->adapter, &err) != LLM_OK) fail_msg("%s: %s", name, err.message);
-    g->num_ids = read_ids(yyjson_obj_get(g->root, "ids"), g->ids, 0);
+    char *base = golden_base_path(yyjson_get_str(yyjson_obj_get(g->root, "base")));
+    if (model_files_open(base, &g->files, &err) != LLM_OK) fail_msg("%s: %s", name, err.message);
+    if (adapter_open(g->directory, &g->files, &g->adapter, &err) != LLM_OK) fail_msg("%s: %s", name, err.message);
+    size_t i, count;
+    yyjson_val *id;
+    yyjson_arr_foreach(yyjson_obj_get(g->root, "ids"), i, count, id)
+    {
+        assert_true(i < MAX_ADAPTER_TOKENS);
+        g->ids[g->num_ids++] = (int32_t)yyjson_get_int(id);
+    }
+    mem_free(base);
     mem_free(expected);
     mem_free(folder);
 }
@@ -50,7 +57,7 @@ void open_golden_adapter(const char *name, golden_adapter *g)
 void close_golden_adapter(golden_adapter *g)
 {
     adapter_close(&g->adapter);
-    close_golden(&g->base);
+    model_files_close(&g->files);
     json_free(g->doc);
     mem_free(g->directory);
 }
@@ -58,7 +65,7 @@ void close_golden_adapter(golden_adapter *g)
 double compare_rows(const golden_adapter *g, const char *key, const float *logits)
 {
     double worst = 0;
-    size_t i, count, k, vocab = (size_t)g->base.files.desc.vocab_size, width;
+    size_t i, count, k, vocab = (size_t)g->files.desc.vocab_size, width;
     yyjson_val *position, *rows = yyjson_obj_get(g->root, key), *item;
     assert_true(yyjson_arr_size(rows) > 0);
     yyjson_arr_foreach(yyjson_obj_get(g->root, "positions"), i, count, position)
