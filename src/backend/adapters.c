@@ -19,6 +19,7 @@ static void release(named_adapter *named)
 
 static llm_status check_new(loaded_model *model, const char *name, llm_error *err)
 {
+    if (strcmp(name, ADAPTERS_DEFAULT) == 0) return error_set(err, LLM_INVALID_ARGUMENT, "\"default\" is the model spec's own adapter");
     return find(model, name) ? error_set(err, LLM_INVALID_ARGUMENT, "there is an adapter \"%.100s\" already", name) : LLM_OK;
 }
 
@@ -60,6 +61,7 @@ llm_status adapters_remove(loaded_model *model, const char *name, llm_error *err
 {
     named_adapter *named = find(model, name);
     if (!named) return unknown(name, err);
+    if (strcmp(name, ADAPTERS_DEFAULT) == 0) return error_set(err, LLM_INVALID_ARGUMENT, "\"default\" is the model spec's own adapter");
     release(named);
     *named = model->adapters[--model->num_adapters];
     return LLM_OK;
@@ -74,15 +76,23 @@ void adapters_free(loaded_model *model)
     model->adapter_capacity = 0;
 }
 
+static int default_uses(loaded_model *model, adapter_use *uses)
+{
+    named_adapter *own = find(model, ADAPTERS_DEFAULT);
+    if (own) *uses = (adapter_use){own->adapter, 1};
+    return own != NULL;
+}
+
+bool adapters_are_default(loaded_model *model, const engine_seq *seq)
+{
+    adapter_use use;
+    return engine_seq_has_adapters(seq, &use, default_uses(model, &use));
+}
+
 llm_status adapters_use(loaded_model *model, engine_seq *seq, const llm_generation_config *config, llm_error *err)
 {
     adapter_use uses[ENGINE_MAX_ADAPTERS];
     int count = config ? config->num_adapters : 0;
-    named_adapter *own = find(model, ADAPTERS_DEFAULT);
-    if (count == 0 && own) {
-        uses[0] = (adapter_use){own->adapter, 1};
-        return engine_seq_set_adapters(seq, uses, 1, err);
-    }
     if (count > ENGINE_MAX_ADAPTERS)
         return error_set(err, LLM_INVALID_ARGUMENT, "%d adapters at once; there may be %d", count, ENGINE_MAX_ADAPTERS);
     for (int i = 0; i < count; i++) {
@@ -90,5 +100,6 @@ llm_status adapters_use(loaded_model *model, engine_seq *seq, const llm_generati
         if (!named) return unknown(config->adapters[i].name, err);
         uses[i] = (adapter_use){named->adapter, config->adapters[i].strength};
     }
+    if (count == 0) count = default_uses(model, uses);
     return engine_seq_set_adapters(seq, uses, count > 0 ? count : 0, err);
 }

@@ -4,7 +4,7 @@
 #include "backend/loaded_model.h"
 #include "nn/adapter.h"
 
-// The spec's own adapter.
+// The spec's own adapter. No other has this name, and it stays as long as the model.
 #define ADAPTERS_DEFAULT "default"
 
 llm_status adapters_put(loaded_model *model, const char *name, const model_desc *desc, const adapter *a, llm_error *err);
@@ -12,6 +12,9 @@ llm_status adapters_put(loaded_model *model, const char *name, const model_desc 
 llm_status adapters_add(loaded_model *model, const char *name, const llm_adapter *source, llm_error *err);
 llm_status adapters_remove(loaded_model *model, const char *name, llm_error *err);
 void adapters_free(loaded_model *model);
+
+// Whether the sequence goes through what it would by default: what another process that has loaded the same spec gives it.
+bool adapters_are_default(loaded_model *model, const engine_seq *seq);
 
 // Sets what the config asks for (NULL: as by default) on a sequence, which is emptied if that is something new.
 llm_status adapters_use(loaded_model *model, engine_seq *seq, const llm_generation_config *config, llm_error *err);

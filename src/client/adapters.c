@@ -19,7 +19,7 @@ static llm_status change(llm_backend *backend, const char *name, const llm_adapt
     llm_error unused;
     if (!err) err = &unused;
     *err = (llm_error){0};
-    llm_status status = answers_take_turn(backend, err);
+    llm_status status = answers_take_turn(backend, NULL, "an adapter's change", NULL, err);
     if (status != LLM_OK) return status;
     if (adapter) status = backend->methods->add_adapter(backend->state, name, adapter, err);
     else status = backend->methods->remove_adapter(backend->state, name, err);
