@@ -148,7 +148,7 @@ typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arg
 // alone: one block of *num_tools tools (llm_free).
 LLM_API llm_tool *llm_tools_from_json_copy(const char *json, int *num_tools, llm_error *err);
 
-#define LLM_NO_ADAPTERS (-1)
+#define LLM_NO_ADAPTERS (-1) // as num_adapters: not even the model spec's own
 
 // How to choose tokens, when to stop, and what the model may use. Behind each member: its default.
 typedef struct llm_generation_config {
@@ -320,8 +320,9 @@ LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens
 
 // Adapters beside the loaded model, whose weights stay untouched: requests choose among them (config.adapters), so they
 // are switched from one request or session to the next. They go when the model does. Both block, and wait for the requests
-// that were made before. A name that is there already, or is not: LLM_INVALID_ARGUMENT.
+// that were made before. A name that is there already: LLM_INVALID_ARGUMENT.
 LLM_API llm_status llm_backend_add_adapter(llm_backend *backend, const char *name, const llm_adapter *adapter, llm_error *err);
+// A name that is not there, and the spec's own: LLM_INVALID_ARGUMENT.
 LLM_API llm_status llm_backend_remove_adapter(llm_backend *backend, const char *name, llm_error *err);
 
 // Unloads first; streams of it end with LLM_CANCELLED. Sessions of it stay valid, without a model for ever.
