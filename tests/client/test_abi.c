@@ -32,7 +32,7 @@ static const abi_row rows[] = {
     ROW(LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL),
     ROW(LLM_PRECISION_FAST, LLM_PRECISION_EXACT),
     ROW(LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL),
-    ROW(LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS),
+    ROW(LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS, LLM_REQUEST_RESULTS),
     ROW(SLOT(api_version), SLOT(name), SLOT(load), SLOT(unload), SLOT(generate), SLOT(destroy),
         SLOT(set_system_prompt), SLOT(reset), SLOT(cancel), SLOT(memory), SLOT(score), SLOT(engine_info),
         SLOT(session_create), SLOT(session_free), SLOT(session_reset), SLOT(session_save), SLOT(session_load),

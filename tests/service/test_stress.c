@@ -46,7 +46,8 @@ static void read_some(actor *a, llm_stream *stream, int limit)
     if (status == LLM_OK || status == LLM_TIMEOUT) return;
     wrong |= status != LLM_END && status != LLM_CANCELLED && status != LLM_CONTEXT_EXCEEDED && status != LLM_LOAD_FAILED;
     wrong |= llm_stream_next(stream, 0, &chunk, &err) != status;
-    if (wrong) atomic_fetch_add(&a->round->bad_streams, 1);
+    if (wrong && !atomic_fetch_add(&a->round->bad_streams, 1))
+        print_message("a stream ended with \"%s\": %s\n", llm_status_name(status), status == LLM_END ? "" : err.message);
     atomic_fetch_add(&a->round->ends[status == LLM_END ? 0 : status == LLM_CANCELLED ? 1 : 2], 1);
 }
 
