@@ -632,13 +632,14 @@ typedef struct llm_convert_options {
 } llm_convert_options;
 LLM_API void llm_convert_options_init(llm_convert_options *options);
 
+// How to merge.
 typedef struct llm_fuse_options {
     size_t size;
     bool dequantize; // write plain weights; else those that the adapter changes are quantised anew as they were
     llm_progress_function progress;
     void *user;
 } llm_fuse_options;
-LLM_API void llm_fuse_options_init(llm_fuse_options *options);
+LLM_API void llm_fuse_options_init(llm_fuse_options *options); // sets `size` and the defaults
 
 // Makes an MLX directory of the spec's model with the spec's adapter in its weights, for any program that reads MLX's
 // format. What the adapter does not change is copied. The destination as in llm_convert.
