@@ -321,6 +321,7 @@ void cpu_model_free(cpu_model *model)
     free_norm(&model->final_norm);
     free_linear(&model->head);
     free_buffers(&model->work);
+    mem_free(model->inner);
     kv_layout_free(&model->kv);
     model_desc_free(&model->desc);
     mem_free(model);
