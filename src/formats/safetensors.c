@@ -304,7 +304,7 @@ static llm_status check_index(const char *directory, char **names, size_t count,
     }
     size_t i, n;
     const char *last = NULL; // shards come in long runs
-    yyjson_obj_foreach(map, i, n, key, shard)
+    if (map) yyjson_obj_foreach(map, i, n, key, shard)
     {
         const char *name = yyjson_get_str(shard);
         if (!name)

@@ -92,7 +92,7 @@ static llm_status read_pattern(yyjson_val *root, const char *name, yyjson_val **
     size_t i, count;
     yyjson_val *key, *value;
     llm_status status = json_get_object(root, name, pattern, err);
-    if (status != LLM_OK) return status;
+    if (status != LLM_OK || !*pattern) return status;
     yyjson_obj_foreach(*pattern, i, count, key, value)
     {
         const char *text = yyjson_get_str(key);
@@ -173,6 +173,7 @@ static yyjson_val *find_pattern(yyjson_val *pattern, const char *module)
 {
     size_t i, count;
     yyjson_val *key, *value;
+    if (!pattern) return NULL;
     yyjson_obj_foreach(pattern, i, count, key, value)
         if (names_module(yyjson_get_str(key), module)) return value;
     return NULL;
