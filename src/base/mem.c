@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static atomic_long allocations_left = -1; // -1: no limit
 static atomic_long allocations_made = 0;
@@ -45,6 +46,18 @@ void *mem_alloc_aligned(size_t alignment, size_t size)
     if (!mem_add(size, alignment - 1, &padded) || !allowed()) return NULL;
     padded &= ~(alignment - 1);
     return aligned_alloc(alignment, padded ? padded : alignment);
+}
+
+// One entry of the processor's address cache covers a huge page: streaming through small pages waits for walks of the
+// page table.
+void *mem_alloc_large(size_t size)
+{
+    const size_t huge = (size_t)2 << 20;
+    void *block = mem_alloc_aligned(size < huge ? 64 : huge, size);
+#ifdef MADV_HUGEPAGE
+    if (block && size >= huge) madvise(block, size, MADV_HUGEPAGE); // a wish: without it all works, slower
+#endif
+    return block;
 }
 
 char *mem_copy_bytes(const void *bytes, size_t length)
