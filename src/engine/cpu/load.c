@@ -164,9 +164,10 @@ static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group
 {
     size_t bytes = MAX_CHUNK_ROWS * cols, groups = MAX_CHUNK_ROWS * (cols / (size_t)group_size + 1);
     *rows = (quantized_rows){.group_size = group_size, .hi = mem_alloc_aligned(64, bytes), .lo = mem_alloc_aligned(64, bytes),
-                             .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float))};
-    if (!rows->hi || !rows->lo || !rows->scale || !rows->sum) *complete = false;
-    else work->bytes += 2 * bytes + 2 * groups * sizeof(float);
+                             .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float)),
+                             .narrow = mem_alloc_zero(MAX_CHUNK_ROWS, 1), .wide = mem_alloc_zero(bytes / 32, 1)};
+    if (!rows->hi || !rows->lo || !rows->scale || !rows->sum || !rows->narrow || !rows->wide) *complete = false;
+    else work->bytes += 2 * bytes + bytes / 32 + 2 * groups * sizeof(float);
 }
 
 // Notes that a matrix of this model reads integers in groups of its size.
@@ -259,6 +260,8 @@ static void free_quantized(quantized_rows *rows)
     mem_free(rows->lo);
     mem_free(rows->scale);
     mem_free(rows->sum);
+    mem_free(rows->narrow);
+    mem_free(rows->wide);
 }
 
 static void free_buffers(work_buffers *work)
