@@ -241,7 +241,7 @@ static void test_long_rows(void **state)
     }
 }
 
-// Where hi may be 0, and where lo then has 8 bits; at most one quad in 14 keeps hi.
+// Where hi may be 0, and where lo then has 8 bits; at most one quad in eight keeps hi.
 static void check_wide_quads(const quantized_rows *q, int row, bool narrow)
 {
     int count = 0, at = row * q->cols;
@@ -254,7 +254,7 @@ static void check_wide_quads(const quantized_rows *q, int row, bool narrow)
             assert_true(wide ? q->lo[i] >= -64 && q->lo[i] <= 63 : q->lo[i] >= -127);
         }
     }
-    assert_true(narrow ? count <= q->cols / 4 / 14 : count == q->cols / 4);
+    assert_true(narrow ? count <= q->cols / 4 / 8 : count == q->cols / 4);
 }
 
 static void check_quantised(const float *x, size_t stride, int rows, int cols, int group_size, bool narrow, bool finite)

@@ -4,6 +4,10 @@
 #include <math.h>
 #include <string.h>
 
+// Every later token attends to the first ones of a text, whose activations are the largest: their errors would be
+// everywhere.
+enum { PRECISE_POSITIONS = 4 };
+
 // One chunk: rows of several sequences.
 typedef struct chunk {
     cpu_model *model;
@@ -377,7 +381,7 @@ static void fill_chunk(chunk *c, const engine_batch_item *items, cpu_seq *const 
             c->tokens[c->num_rows] = items[i].tokens[done[i] + t];
             c->positions[c->num_rows] = start[i] + done[i] + t;
             c->spans_of[c->num_rows] = c->num_spans;
-            c->narrow[c->num_rows] = items[i].num_tokens > 1;
+            c->narrow[c->num_rows] = items[i].num_tokens > 1 && start[i] + done[i] + t >= PRECISE_POSITIONS;
             if (done[i] + t >= items[i].num_tokens - items[i].num_logits) c->logit_rows[c->num_logit_rows++] = c->num_rows;
         }
         c->num_spans++;

@@ -13,7 +13,7 @@
 // values times their scale, which the bias term of affine weights needs.
 // A narrow row has 8 bits for most inputs: quads (four neighbouring inputs) whose hi is 0 have lo in [-127, 127], and
 // one dot serves them. The step is the same over the whole row, but finer in groups that are small throughout: it is
-// chosen so that WIDE_SHARE of the quads, those with the largest magnitudes, keep hi.
+// chosen so that an eighth of the quads, those with the largest magnitudes, keep hi.
 typedef struct quantized_rows {
     int num_rows, cols, group_size;
     int8_t *hi, *lo;    // [num_rows][cols], 64-byte aligned

@@ -9,7 +9,7 @@
 
 #define QUANTIZE_MAX 16319.0f // 127 * 128 + 63: hi and lo both fit
 #define NARROW_MAX 127.0f     // lo alone
-enum { WIDE_SHARE = 14 };     // one quad in so many keeps hi in a narrow row
+enum { WIDE_SHARE = 8 };     // one quad in so many keeps hi in a narrow row
 
 typedef struct quantize_scale {
     float scale, inverse;
