@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing on Debian or Ubuntu: for building, and with --test for `make test` too. Fetches yyjson's
-# source where the system has no package of it. What is there already is left alone.
+# Installs what is missing on Debian or Ubuntu: for building, with --mlx, --deb, --docs or --test for the targets of those names.
+# Fetches yyjson's source where the system has no package of it. What is there already is left alone.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -9,8 +9,13 @@ die() { say "$*"; exit 1; }
 
 packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev python3 python3-pip unzip"
 [ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
+case ${1:-} in
+--mlx) packages="$packages g++" ;;
+--deb) packages="$packages dpkg-dev file" ;;
+--docs) packages="$packages doxygen" ;;
+esac
 if [ "${1:-}" = --test ]; then
-    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr"
+    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr g++ doxygen dpkg-dev file"
     # The NEON kernels are cross-built, and run under an emulator.
     [ -z "$cross" ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libcmocka-dev:arm64"
 fi

@@ -60,6 +60,18 @@ void *mem_alloc_large(size_t size)
     return block;
 }
 
+void *mem_alloc_pages(size_t size)
+{
+    if (!allowed()) return NULL;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return block == MAP_FAILED ? NULL : block;
+}
+
+void mem_free_pages(void *block, size_t size)
+{
+    if (block) munmap(block, size);
+}
+
 char *mem_copy_bytes(const void *bytes, size_t length)
 {
     char *copy = length < SIZE_MAX ? mem_alloc(length + 1) : NULL;

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 typedef struct subject {
     const char *name;
@@ -11,6 +12,7 @@ typedef struct subject {
     bool has_weights;   // says how much memory the model takes, and refuses what is no model
     bool ends_never;    // config.ignore_end makes answers of any length
     int context_length; // 0: none
+    const char *tool_base; // loads, and obeys "call NAME {…}" and "think WORDS"
 } subject;
 
 static llm_backend *create_mlx(llm_error *err)
@@ -23,13 +25,14 @@ static llm_backend *create_mlx(llm_error *err)
 }
 
 static const subject subjects[] = {
-    {.name = "mock", .create = llm_mock_backend_create, .base = "anything"},
+    {.name = "mock", .create = llm_mock_backend_create, .base = "anything", .tool_base = "anything else"},
     {.name = "mlx",
      .create = create_mlx,
      .base = GOLDEN_DIR "/models/chat",
      .has_weights = true,
      .ends_never = true,
-     .context_length = 256},
+     .context_length = 256,
+     .tool_base = GOLDEN_DIR "/models/scripted"},
 };
 
 static llm_error err;
@@ -63,8 +66,14 @@ static int tear_down(void **state)
 
 // ---- Answers as values ------------------------------------------------------------------------------------
 
+typedef struct call {
+    char id[20], name[40], arguments[100], error[200];
+} call;
+
 typedef struct result {
-    char text[8000];
+    char text[8000], reasoning[200];
+    call calls[4];
+    int num_calls;
     llm_status status;
     llm_finish_reason reason;
     llm_stats stats;
@@ -84,12 +93,20 @@ static result read_all(llm_stream *stream)
             memcpy(r.text + length, chunk.text, chunk.length);
             length += chunk.length;
         }
+        if (chunk.kind == LLM_CHUNK_REASONING) strncat(r.reasoning, chunk.text, sizeof r.reasoning - strlen(r.reasoning) - 1);
+        if (chunk.kind == LLM_CHUNK_TOOL_CALL && r.num_calls < 4) {
+            call *c = &r.calls[r.num_calls++];
+            snprintf(c->id, sizeof c->id, "%s", chunk.tool_call_id);
+            snprintf(c->name, sizeof c->name, "%s", chunk.tool_name ? chunk.tool_name : "");
+            snprintf(c->arguments, sizeof c->arguments, "%s", chunk.text);
+            snprintf(c->error, sizeof c->error, "%s", chunk.tool_error ? chunk.tool_error : "");
+        }
         if (chunk.kind != LLM_CHUNK_INFO) continue;
         info = true;
         r.reason = chunk.finish_reason;
         r.stats = chunk.stats;
         r.num_tokens = chunk.num_tokens;
-        if (chunk.num_tokens <= 300)
+        if (chunk.num_tokens > 0 && chunk.num_tokens <= 300)
             memcpy(r.tokens, chunk.tokens, (size_t)chunk.num_tokens * sizeof *r.tokens);
     }
     assert_int_equal(info, r.status == LLM_END || r.status == LLM_CANCELLED);
@@ -377,6 +394,279 @@ static void test_the_context_has_an_end(void **state)
     ask("Hello."); // as if nothing had been
 }
 
+// ---- Sessions ----------------------------------------------------------------------------------------------
+
+static llm_session *create_session(void)
+{
+    llm_session *session = llm_session_create(backend, &err);
+    if (!session) fail_msg("%s", err.message);
+    return session;
+}
+
+static result ask_in(llm_session *session, const char *prompt)
+{
+    result r = read_all(llm_session_generate(session, prompt, &config, &err));
+    if (r.status != LLM_END) fail_msg("%s: %s", prompt, err.message);
+    return r;
+}
+
+static void assert_same_answer(const result *a, const result *b)
+{
+    assert_string_equal(a->text, b->text);
+    assert_int_equal(a->num_tokens, b->num_tokens);
+    assert_memory_equal(a->tokens, b->tokens, (size_t)a->num_tokens * sizeof *a->tokens);
+    assert_int_equal(a->stats.prompt_tokens, b->stats.prompt_tokens);
+}
+
+static void assert_transcript(llm_session *session, const char *inside, const char *outside)
+{
+    char *json = llm_session_messages_json_copy(session, &err);
+    if (!json) fail_msg("%s", err.message);
+    assert_true(json[0] == '[' && json[strlen(json) - 1] == ']');
+    if (inside && !strstr(json, inside)) fail_msg("no \"%s\" in %s", inside, json);
+    if (outside && strstr(json, outside)) fail_msg("\"%s\" in %s", outside, json);
+    llm_free(json);
+}
+
+static void test_sessions_do_not_see_each_other(void **state)
+{
+    (void)state;
+    assert_ok(llm_backend_set_system_prompt(backend, "You are kind.", &err));
+    result alone[2] = {ask("My name is Ada."), ask("And now?")};
+    assert_ok(llm_backend_reset(backend, &err));
+    llm_session *one = create_session(), *two = create_session();
+    assert_ok(llm_session_set_system_prompt(one, "You are kind.", &err));
+    assert_null(llm_session_system_prompt_copy(two));
+    result first = ask_in(one, "My name is Ada.");
+    ask_in(two, "The harbour is full of ships.");
+    ask("It rains.");
+    result second = ask_in(one, "And now?");
+    assert_same_answer(&first, &alone[0]);
+    assert_same_answer(&second, &alone[1]);
+    assert_int_equal(second.stats.cached_prompt_tokens, alone[1].stats.cached_prompt_tokens);
+    assert_transcript(one, "My name is Ada.", "harbour");
+    assert_transcript(two, "harbour", "Ada");
+    assert_transcript(llm_backend_session(backend), "It rains.", "Ada");
+    assert_ok(llm_session_reset(two, &err));
+    assert_transcript(two, NULL, "role");
+    assert_transcript(one, "And now?", "harbour");
+    llm_session_free(two);
+    llm_session_free(one);
+    assert_transcript(llm_backend_session(backend), "It rains.", NULL);
+}
+
+static void test_the_backends_own_session(void **state)
+{
+    (void)state;
+    llm_session *own = llm_backend_session(backend);
+    assert_non_null(own);
+    assert_ok(llm_session_set_system_prompt(own, "You are kind.", &err));
+    char *prompt = llm_backend_system_prompt_copy(backend);
+    assert_string_equal(prompt, "You are kind.");
+    llm_free(prompt);
+    result first = ask("Hello."), second = ask_in(own, "And now?");
+    assert_ok(llm_session_reset(own, &err));
+    result again = ask_in(own, "Hello."), next = ask("And now?");
+    assert_same_answer(&first, &again);
+    assert_same_answer(&second, &next);
+    llm_session_free(own); // is not ours to free: nothing happens
+    ask("Hello.");
+}
+
+static void test_a_transcript_waits_for_its_turns(void **state)
+{
+    (void)state;
+    llm_stream *stream = llm_backend_generate(backend, "My name is Ada.", &config, &err);
+    assert_transcript(llm_backend_session(backend), "\"role\":\"user\",\"content\":\"My name is Ada.\"", NULL);
+    assert_transcript(llm_backend_session(backend), "\"role\":\"assistant\"", "system");
+    llm_stream_free(stream);
+    llm_backend_unload(backend);
+    assert_transcript(llm_backend_session(backend), NULL, "role");
+}
+
+static const char *session_path(void)
+{
+    static char path[200];
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/llmlocal-session-%s-%d", folder ? folder : "/tmp", under_test->name, (int)getpid());
+    return path;
+}
+
+static void check_save_and_load(void)
+{
+    llm_session *one = create_session(), *other = create_session();
+    assert_ok(llm_session_set_system_prompt(one, "You are kind.", &err));
+    ask_in(one, "My name is Ada.");
+    result before = ask_in(one, "The harbour is full of ships.");
+    assert_ok(llm_session_save(one, session_path(), &err));
+    result expected = ask_in(one, "And now?");
+    ask_in(other, "What was here goes away.");
+    for (int i = 0; i < 2; i++) { // into another session, and back into the one that has gone on
+        llm_session *into = i ? one : other;
+        assert_ok(llm_session_load(into, session_path(), &err));
+        assert_transcript(into, "ships", i ? "now" : "away");
+        char *prompt = llm_session_system_prompt_copy(into);
+        assert_string_equal(prompt, "You are kind.");
+        llm_free(prompt);
+        result restored = ask_in(into, "And now?");
+        assert_same_answer(&restored, &expected);
+        assert_int_equal(restored.stats.cached_prompt_tokens, expected.stats.cached_prompt_tokens);
+        assert_true(restored.stats.cached_prompt_tokens >= before.stats.prompt_tokens);
+    }
+    llm_session_free(other);
+    llm_session_free(one);
+    remove(session_path());
+}
+
+static void test_a_saved_session_goes_on_as_if_nothing_had_been(void **state)
+{
+    (void)state;
+    check_save_and_load();
+    config.temperature = 1.5f;
+    config.seed = 7;
+    check_save_and_load();
+}
+
+static void test_sessions_survive_a_new_backend(void **state)
+{
+    (void)state;
+    ask("My name is Ada.");
+    assert_ok(llm_session_save(llm_backend_session(backend), session_path(), &err));
+    result expected = ask("And now?");
+    llm_backend_free(backend);
+    backend = under_test->create(&err);
+    assert_error(llm_session_load(llm_backend_session(backend), session_path(), &err), LLM_MODEL_NOT_LOADED, "no model");
+    assert_error(llm_session_save(llm_backend_session(backend), session_path(), &err), LLM_MODEL_NOT_LOADED, "no model");
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    assert_ok(llm_session_load(llm_backend_session(backend), session_path(), &err));
+    result restored = ask("And now?");
+    assert_same_answer(&restored, &expected);
+    assert_int_equal(restored.stats.cached_prompt_tokens, expected.stats.cached_prompt_tokens);
+    remove(session_path());
+}
+
+static void test_files_that_are_no_sessions_are_refused(void **state)
+{
+    (void)state;
+    llm_session *own = llm_backend_session(backend);
+    result first = ask("My name is Ada."), second = ask("And now?");
+    assert_ok(llm_backend_reset(backend, &err));
+    result again = ask("My name is Ada.");
+    assert_same_answer(&first, &again);
+    FILE *file = fopen(session_path(), "w");
+    fputs("neither JSON nor safetensors", file);
+    fclose(file);
+    llm_status status = llm_session_load(own, session_path(), &err);
+    assert_true(status == LLM_UNSUPPORTED_FORMAT || status == LLM_LOAD_FAILED);
+    assert_non_null(strstr(err.message, session_path()));
+    assert_error(llm_session_load(own, "/nowhere/at/all", &err), LLM_IO_ERROR, "/nowhere/at/all");
+    assert_error(llm_session_save(own, "/nowhere/at/all", &err), LLM_IO_ERROR, "/nowhere/at/all");
+    assert_error(llm_session_load(own, NULL, &err), LLM_INVALID_ARGUMENT, "path");
+    assert_error(llm_session_save(NULL, session_path(), &err), LLM_INVALID_ARGUMENT, "NULL");
+    result next = ask("And now?"); // as if nothing had been
+    assert_same_answer(&next, &second);
+    remove(session_path());
+}
+
+static llm_status free_running_session(void)
+{
+    llm_session *one = create_session(), *two = create_session();
+    static char words[3 << 20];
+    llm_generation_config longer = config;
+    longer.max_tokens = 1 << 20;
+    memset(words, 'w', sizeof words - 1);
+    for (size_t i = 4; i < sizeof words - 1; i += 5) words[i] = ' ';
+    llm_stream *runs = llm_session_generate(one, under_test->ends_never ? "Go on." : words, &longer, &err);
+    assert_ok(llm_stream_next(runs, LLM_FOREVER, &chunk, &err));
+    llm_stream *next = llm_session_generate(two, "Hello.", &config, &err);
+    llm_stream *waits = llm_session_generate(one, "Hello.", &config, &err);
+    llm_session_free(one);
+    llm_status status = read_all(runs).status;
+    if (status == LLM_CANCELLED) assert_int_equal(read_all(waits).status, LLM_CANCELLED);
+    else llm_stream_free(waits); // it came to its end before it heard
+    assert_int_equal(read_all(next).status, LLM_END);
+    llm_session_free(two);
+    return status;
+}
+
+static void test_a_session_may_be_freed_while_it_answers(void **state)
+{
+    (void)state;
+    try_until_cancelled(free_running_session());
+    ask("Hello.");
+}
+
+static void test_sessions_are_empty_after_an_unload(void **state)
+{
+    (void)state;
+    llm_session *session = create_session();
+    assert_ok(llm_session_set_system_prompt(session, "You are kind.", &err));
+    result first = ask_in(session, "My name is Ada.");
+    llm_backend_unload(backend);
+    assert_null(llm_session_generate(session, "And now?", &config, &err));
+    assert_int_equal(err.code, LLM_MODEL_NOT_LOADED);
+    assert_transcript(session, NULL, "role");
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    result again = ask_in(session, "My name is Ada.");
+    assert_same_answer(&again, &first);
+    assert_int_equal(again.stats.cached_prompt_tokens, 0);
+    llm_session_free(session);
+}
+
+static void test_a_session_may_outlive_its_backend(void **state)
+{
+    (void)state;
+    llm_session *session = create_session();
+    ask_in(session, "My name is Ada.");
+    llm_backend_free(backend);
+    backend = NULL;
+    assert_null(llm_session_generate(session, "And now?", &config, &err));
+    assert_int_equal(err.code, LLM_MODEL_NOT_LOADED);
+    assert_ok(llm_session_set_system_prompt(session, "You are kind.", &err));
+    assert_ok(llm_session_reset(session, &err));
+    assert_transcript(session, NULL, "role");
+    assert_error(llm_session_save(session, session_path(), &err), LLM_MODEL_NOT_LOADED, "freed");
+    llm_session_free(session);
+}
+
+// All that is done with sessions, with `n` allocations granted from the creation of one on; true when nothing failed.
+static bool run_sessions_with_allocations(long n)
+{
+    llm_stream *stream = NULL;
+    char *json = NULL;
+    err = (llm_error){0};
+    remove(session_path());
+    mem_fail_after(n);
+    llm_session *session = llm_session_create(backend, &err);
+    llm_status status = session ? llm_session_set_system_prompt(session, "Be short.", &err) : err.code;
+    if (status == LLM_OK && !(stream = llm_session_generate(session, "Hello.", &config, &err))) status = err.code;
+    while (stream && (status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {}
+    if (status == LLM_END) status = llm_session_save(session, session_path(), &err);
+    if (status == LLM_OK) status = llm_session_load(session, session_path(), &err);
+    if (status == LLM_OK && !(json = llm_session_messages_json_copy(session, &err))) status = err.code;
+    mem_fail_after(-1);
+    if (status != LLM_OK && (err.code != LLM_OUT_OF_MEMORY || !err.message[0]))
+        fail_msg("after %ld allocations: %s: %s", n, llm_status_name(err.code), err.message);
+    if (status == LLM_OK) assert_non_null(strstr(json, "Hello."));
+    llm_free(json);
+    llm_stream_free(stream);
+    llm_session_free(session);
+    return status == LLM_OK;
+}
+
+static void test_every_allocation_of_sessions_may_fail(void **state)
+{
+    (void)state;
+    long n = 0;
+    result before = ask("My name is Ada.");
+    while (!run_sessions_with_allocations(n)) n++;
+    assert_true(n > 8);
+    remove(session_path());
+    assert_ok(llm_backend_reset(backend, &err));
+    result after = ask("My name is Ada.");
+    assert_same_answer(&before, &after);
+}
+
 static int count_chunks(void *user, const llm_chunk *c)
 {
     return (void)c, ++*(int *)user, 0;
@@ -392,8 +682,191 @@ static void test_pushing_instead_of_pulling(void **state)
     llm_stream_free(stream);
 }
 
+// ---- Tools and reasoning ----------------------------------------------------------------------------------
+
+#define ADD "call add {\"a\":1,\"b\":2}"
+
+typedef struct tool_run {
+    int calls;
+    _Atomic(llm_stream *) cancelled; // from inside the tool, once it is known
+    bool cancels, fails;
+} tool_run;
+
+static char *run_tool(void *user, const char *name, const char *arguments, llm_error *why)
+{
+    tool_run *run = user;
+    run->calls++;
+    assert_string_equal(name, "add");
+    assert_non_null(strchr(arguments, '{'));
+    while (run->cancels && !run->cancelled) usleep(100);
+    if (run->cancels) llm_stream_cancel(run->cancelled);
+    if (run->fails) return why->code = LLM_IO_ERROR, snprintf(why->message, sizeof why->message, "it broke"), NULL;
+    return llm_string_copy("3");
+}
+
+static void use_tools(void)
+{
+    static const llm_tool tools[] = {
+        {"add", "Adds.", "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"integer\"}},"
+                         "\"required\":[\"a\",\"b\"]}"},
+        {"now", NULL, NULL}};
+    spec.base = spec.id = under_test->tool_base;
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    config.ignore_end = false;
+    config.max_tokens = 1000;
+    config.tools = tools;
+    config.num_tools = 2;
+}
+
+static result go_on(const char *id, const char *content)
+{
+    llm_tool_result given = {id, content};
+    return read_all(llm_backend_continue(backend, id ? &given : NULL, id ? 1 : 0, &config, &err));
+}
+
+static void test_a_call_ends_the_answer_and_its_result_continues_it(void **state)
+{
+    (void)state;
+    use_tools();
+    result first = ask(ADD);
+    assert_int_equal(first.reason, LLM_FINISH_TOOL_CALL);
+    assert_int_equal(first.num_calls, 1);
+    assert_string_equal(first.calls[0].name, "add");
+    assert_string_equal(first.calls[0].arguments, "{\"a\":1,\"b\":2}");
+    assert_string_equal(first.calls[0].error, "");
+    assert_int_equal(strlen(first.calls[0].id), 9);
+    result second = go_on(first.calls[0].id, "3");
+    assert_int_equal(second.status, LLM_END);
+    assert_int_equal(second.reason, LLM_FINISH_STOP);
+    assert_non_null(strchr(second.text, '3'));
+    assert_true(second.stats.prompt_tokens > first.stats.prompt_tokens);
+    assert_true(second.stats.cached_prompt_tokens > 0);
+    assert_int_equal(second.num_tokens, second.stats.generated_tokens);
+    result third = ask("Hello.");
+    assert_true(third.stats.prompt_tokens > second.stats.prompt_tokens);
+}
+
+static void test_only_the_right_results_continue(void **state)
+{
+    (void)state;
+    use_tools();
+    ask("Hello.");
+    assert_int_equal(go_on(NULL, NULL).status, LLM_INVALID_ARGUMENT);
+    result first = ask(ADD);
+    assert_int_equal(go_on(NULL, NULL).status, LLM_INVALID_ARGUMENT);
+    assert_int_equal(go_on("another id", "3").status, LLM_INVALID_ARGUMENT);
+    assert_null(llm_backend_continue(backend, &(llm_tool_result){first.calls[0].id, NULL}, 1, &config, &err));
+    assert_int_equal(err.code, LLM_INVALID_ARGUMENT);
+    assert_int_equal(go_on(first.calls[0].id, "3").status, LLM_END);
+    assert_int_equal(go_on(first.calls[0].id, "3").status, LLM_INVALID_ARGUMENT);
+}
+
+static void test_rejected_calls_say_why(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"call nope {}", "unknown tool: \"nope\""},
+                                           {"call add {\"a\":1}", "bad arguments: the call lacks \"b\""},
+                                           {"call add {oops", "malformed: "}};
+    use_tools();
+    for (int i = 0; i < 3; i++) {
+        result r = ask(cases[i][0]);
+        assert_int_equal(r.num_calls, 1);
+        assert_non_null(strstr(r.calls[0].error, cases[i][1]));
+        assert_int_equal(r.reason, LLM_FINISH_TOOL_CALL);
+        result next = go_on(NULL, NULL); // the backend tells the model by itself
+        assert_int_equal(next.status, LLM_END);
+    }
+}
+
+static void test_dispatch_runs_tools_and_the_answer_goes_on(void **state)
+{
+    (void)state;
+    tool_run run = {0};
+    use_tools();
+    result alone = ask(ADD);
+    assert_ok(llm_backend_reset(backend, &err));
+    config.dispatch = run_tool;
+    config.dispatch_user = &run;
+    result r = ask(ADD);
+    assert_int_equal(run.calls, 1);
+    assert_int_equal(r.num_calls, 1);
+    assert_int_equal(r.reason, LLM_FINISH_STOP);
+    assert_non_null(strchr(r.text, '3'));
+    assert_true(r.stats.generated_tokens > alone.stats.generated_tokens);
+    assert_int_equal(r.num_tokens, r.stats.generated_tokens);
+    run.fails = true;
+    r = ask(ADD); // the model is told, and answers
+    assert_int_equal(run.calls, 2);
+    assert_true(strlen(r.text) > 0);
+    r = ask("call add {\"a\":1}");
+    assert_int_equal(run.calls, 2);
+    assert_non_null(strstr(r.calls[0].error, "bad arguments"));
+    assert_true(strlen(r.text) > 0);
+}
+
+static void test_a_turn_that_is_cancelled_in_a_tool_is_rolled_back_whole(void **state)
+{
+    (void)state;
+    tool_run run = {.cancels = true};
+    use_tools();
+    result plain = ask("Hello.");
+    assert_ok(llm_backend_reset(backend, &err));
+    config.dispatch = run_tool;
+    config.dispatch_user = &run;
+    ask("Hello.");
+    llm_stream *stream = llm_backend_generate(backend, ADD, &config, &err);
+    assert_non_null(stream);
+    run.cancelled = stream;
+    assert_int_equal(read_all(stream).status, LLM_CANCELLED);
+    assert_int_equal(run.calls, 1);
+    result after = ask("Hello.");
+    assert_ok(llm_backend_reset(backend, &err));
+    config.dispatch = NULL;
+    ask("Hello.");
+    result expected = ask("Hello.");
+    assert_true(expected.stats.prompt_tokens > plain.stats.prompt_tokens);
+    assert_int_equal(after.stats.prompt_tokens, expected.stats.prompt_tokens);
+    assert_string_equal(after.text, expected.text);
+}
+
+static void test_tools_in_messages(void **state)
+{
+    (void)state;
+    use_tools();
+    llm_message messages[] = {
+        {.role = "user", .content = ADD},
+        {.role = "assistant", .tool_calls_json = "[{\"id\":\"abcdefghi\",\"type\":\"function\",\"function\":{\"name\":\"add\","
+                                                 "\"arguments\":{\"a\":1,\"b\":2}}}]"},
+        {.role = "tool", .content = "3", .tool_call_id = "abcdefghi", .name = "add"}};
+    result call = read_all(llm_backend_generate_messages(backend, messages, 1, &config, &err));
+    assert_int_equal(call.num_calls, 1);
+    assert_int_equal(call.reason, LLM_FINISH_TOOL_CALL);
+    result answer = read_all(llm_backend_generate_messages(backend, messages, 3, &config, &err));
+    assert_int_equal(answer.reason, LLM_FINISH_STOP);
+    assert_non_null(strchr(answer.text, '3'));
+    assert_int_equal(go_on(call.calls[0].id, "3").status, LLM_INVALID_ARGUMENT); // the session knows nothing of it
+    assert_null(llm_backend_complete(backend, "text", &config, &err));
+    assert_int_equal(err.code, LLM_INVALID_ARGUMENT);
+}
+
+static void test_reasoning_is_apart_from_the_answer(void **state)
+{
+    (void)state;
+    use_tools();
+    config.num_tools = 0;
+    result r = ask("think of ships");
+    assert_string_equal(r.reasoning, "of ships");
+    assert_true(strlen(r.text) > 0);
+    assert_null(strstr(r.text, "<"));
+    const char *stops[] = {"of"};
+    config.stop = stops;
+    config.num_stop = 1;
+    r = ask("think of ships"); // a stop string ends text, not reasoning
+    assert_string_equal(r.reasoning, "of ships");
+}
+
 // Everything an application does once, with `n` allocations granted; true when nothing failed.
-static bool run_with_allocations(long n)
+static bool run_with_allocations(const char *prompt, long n)
 {
     bool complete = false;
     llm_stream *stream = NULL;
@@ -403,7 +876,7 @@ static bool run_with_allocations(long n)
     llm_backend *fresh = under_test->create(&err);
     if (fresh) status = llm_backend_load(fresh, &spec, NULL, NULL, &err);
     if (fresh && status == LLM_OK) status = llm_backend_set_system_prompt(fresh, "Be short.", &err);
-    if (fresh && status == LLM_OK) stream = llm_backend_generate(fresh, "Hello.", &config, &err);
+    if (fresh && status == LLM_OK) stream = llm_backend_generate(fresh, prompt, &config, &err);
     while (stream && (status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {}
     complete = status == LLM_END;
     mem_fail_after(-1);
@@ -418,8 +891,20 @@ static void test_every_allocation_may_fail(void **state)
 {
     (void)state;
     long n = 0;
-    while (!run_with_allocations(n)) n++;
+    while (!run_with_allocations("Hello.", n)) n++;
     assert_true(n > 8);
+}
+
+static void test_every_allocation_of_a_tool_call_may_fail(void **state)
+{
+    (void)state;
+    long n = 0;
+    tool_run run = {0};
+    use_tools();
+    config.dispatch = run_tool;
+    config.dispatch_user = &run;
+    while (!run_with_allocations(ADD, n)) n++;
+    assert_true(n > 8 && run.calls > 0);
 }
 
 #define rule(test)                                                                                           \
@@ -447,7 +932,25 @@ int main(void)
         rule(test_memory),
         rule(test_the_context_has_an_end),
         rule(test_pushing_instead_of_pulling),
+        rule(test_a_call_ends_the_answer_and_its_result_continues_it),
+        rule(test_only_the_right_results_continue),
+        rule(test_rejected_calls_say_why),
+        rule(test_dispatch_runs_tools_and_the_answer_goes_on),
+        rule(test_a_turn_that_is_cancelled_in_a_tool_is_rolled_back_whole),
+        rule(test_tools_in_messages),
+        rule(test_reasoning_is_apart_from_the_answer),
         rule(test_every_allocation_may_fail),
+        rule(test_every_allocation_of_a_tool_call_may_fail),
+        rule(test_sessions_do_not_see_each_other),
+        rule(test_the_backends_own_session),
+        rule(test_a_transcript_waits_for_its_turns),
+        rule(test_a_saved_session_goes_on_as_if_nothing_had_been),
+        rule(test_sessions_survive_a_new_backend),
+        rule(test_files_that_are_no_sessions_are_refused),
+        rule(test_a_session_may_be_freed_while_it_answers),
+        rule(test_sessions_are_empty_after_an_unload),
+        rule(test_a_session_may_outlive_its_backend),
+        rule(test_every_allocation_of_sessions_may_fail),
     };
     int failures = 0;
     for (size_t s = 0; s < sizeof subjects / sizeof *subjects; s++) {

@@ -335,6 +335,45 @@ static void test_run_raw_and_its_settings(void **state)
     json_free(doc);
 }
 
+static void test_run_prints_calls_and_reasoning(void **state)
+{
+    (void)state;
+    const char *scripted = GOLDEN_DIR "/models/scripted";
+    char file[] = "/tmp/llmlocal-test-tools-XXXXXX";
+    int fd = mkstemp(file);
+    static const char tools[] = "[{\"name\":\"add\",\"parameters\":{\"required\":[\"a\",\"b\"]}}]";
+    assert_int_equal(write(fd, tools, sizeof tools - 1), sizeof tools - 1);
+    run("", "run", "-q", "--temperature", "0", "--tools", file, scripted, "call add {\"a\":1,\"b\":2}");
+    assert_code(0);
+    assert_in(result.out, "Let me see.\n{\"id\":\"");
+    assert_in(result.out, "\",\"name\":\"add\",\"arguments\":{\"a\":1,\"b\":2}}\n");
+    assert_string_equal(result.errors, "I will add them.\n"); // no colours: it is no terminal
+    run("", "run", "-q", "--temperature", "0", "--no-reasoning", "--tools", file, scripted, "call nope {}");
+    assert_code(0);
+    assert_in(result.out, "\"error\":\"unknown tool: \\\"nope\\\"\",\"text\":\"{}\"}\n");
+    assert_string_equal(result.errors, "");
+    run("", "run", "-q", "--json", "--temperature", "0", "--tools", file, scripted, "call add {\"a\":1,\"b\":2}");
+    yyjson_doc *doc = parse_output();
+    yyjson_val *call = yyjson_arr_get_first(member(doc, "tool_calls"));
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(call, "name")), "add");
+    assert_int_equal(yyjson_get_int(yyjson_obj_get(yyjson_obj_get(call, "arguments"), "b")), 2);
+    assert_string_equal(yyjson_get_str(member(doc, "reasoning")), "I will add them.");
+    assert_string_equal(yyjson_get_str(member(doc, "finish_reason")), "tool_call");
+    json_free(doc);
+    run("", "run", "--raw", "--tools", file, scripted, "x");
+    assert_code(2);
+    run("", "run", "--tools", file, GOLDEN_DIR "/models/chat", "x");
+    assert_code(1);
+    assert_in(result.errors, "does not know tools");
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, "[{}]", 4, 0), 4);
+    run("", "run", "--tools", file, scripted, "x");
+    assert_code(1);
+    assert_in(result.errors, "tool 1 has no name");
+    unlink(file);
+    close(fd);
+}
+
 static void test_run_with_a_long_prompt_says_both_numbers(void **state)
 {
     (void)state;
@@ -486,7 +525,7 @@ static void test_bench_show_and_engines(void **state)
     json_free(doc);
     run("", "show", MODEL);
     assert_code(0);
-    assert_in(result.out, "family               llama\n");
+    assert_in(result.out, "family                    llama\n");
     run("", "engines", "--json");
     doc = parse_output();
     assert_true(yyjson_arr_size(yyjson_doc_get_root(doc)) >= 1);
@@ -544,10 +583,42 @@ static void type(const char *keys, const char *wanted)
     }
 }
 
+static void session_file_name(char *name, size_t size)
+{
+    snprintf(name, size, "/tmp/llmlocal-chat-%d", (int)getpid());
+}
+
+static void test_chat_goes_on_with_a_session(void **state)
+{
+    (void)state;
+    char file[100];
+    session_file_name(file, sizeof file);
+    remove(file);
+    for (int i = 0; i < 2; i++) {
+        run("Say a word.", "chat", "--max-tokens=5", "--ignore-end", "--session", file, MODEL);
+        assert_code(0);
+        if (i == 0) assert_null(strstr(result.errors, "goes on"));
+        else assert_in(result.errors, "goes on]");
+    }
+    assert_in(result.errors, "of them kept"); // the second prompt has the first turn in it
+    run("Say a word.", "chat", "--precision=exact", "--max-tokens=5", "--session", file, MODEL);
+    assert_code(0);
+    assert_in(result.errors, "warning: ");
+    assert_in(result.errors, "another precision");
+    run("Say a word.", "chat", "--session", file, GOLDEN_DIR "/models/llama-tied");
+    assert_code(1);
+    run("Say a word.", "chat", "--session", "/nowhere/at/all", "--max-tokens=5", MODEL);
+    assert_code(1);
+    assert_in(result.errors, "cannot write /nowhere/at/all");
+    remove(file);
+}
+
 static void test_chat_at_a_terminal(void **state)
 {
     (void)state;
     const char *path = command_path();
+    char file[100], line[200];
+    session_file_name(file, sizeof file);
     setenv("TERM", "xterm", 1);
     pid_t child = forkpty(&terminal, NULL, NULL, NULL);
     if (child < 0) {
@@ -563,6 +634,12 @@ static void test_chat_at_a_terminal(void **state)
     type("Hello.\n", "\n> ");
     type("/stats\n", "answer: 10 tokens");
     type("typed and thought better of\003", "> ");
+    type("/save\n", "path is missing");
+    snprintf(line, sizeof line, "/save %s\n", file);
+    type(line, "[saved]");
+    type("/load /nowhere/at/all\n", "cannot open /nowhere/at/all");
+    snprintf(line, sizeof line, "/load %s\n", file);
+    type(line, "goes on]");
     type("/system Be brief.\n", "the system prompt is set");
     type("/system\n", "there is no system prompt now");
     type("/reset\n", "begins anew");
@@ -572,6 +649,7 @@ static void test_chat_at_a_terminal(void **state)
     type("\025/quit\n", "quit");
     assert_int_equal(exit_code(child), 0);
     close(terminal);
+    assert_int_equal(remove(file), 0);
 }
 
 static void test_interruptions_are_exit_code_130(void **state)
@@ -604,6 +682,7 @@ int main(void)
         cmocka_unit_test(test_run_answers_as_the_reference_does),
         cmocka_unit_test(test_run_takes_its_prompt_from_anywhere),
         cmocka_unit_test(test_run_raw_and_its_settings),
+        cmocka_unit_test(test_run_prints_calls_and_reasoning),
         cmocka_unit_test(test_run_with_a_long_prompt_says_both_numbers),
         cmocka_unit_test(test_output_that_cannot_be_written),
         cmocka_unit_test(test_template_and_tokenize_agree_with_the_reference),
@@ -611,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_perplexity_is_that_of_the_scores),
         cmocka_unit_test(test_bench_show_and_engines),
         cmocka_unit_test(test_convert_and_presets),
+        cmocka_unit_test(test_chat_goes_on_with_a_session),
         cmocka_unit_test(test_chat_at_a_terminal),
         cmocka_unit_test(test_interruptions_are_exit_code_130),
     };
