@@ -85,7 +85,8 @@ LLM_API void llm_set_log(llm_log_function function, void *user);
 // Where an adapter is.
 typedef enum llm_adapter_kind { LLM_ADAPTER_NONE, LLM_ADAPTER_DIRECTORY, LLM_ADAPTER_HUB, LLM_ADAPTER_GITHUB } llm_adapter_kind;
 
-// A LoRA adapter to put on the base model.
+// A LoRA or DoRA adapter to put on the base model, in the format of mlx-lm or of PEFT. A tensor of it that does not fit
+// the model is LLM_ADAPTER_MERGE_FAILED, before any weight is read. Kinds other than directories: LLM_UNSUPPORTED_FORMAT.
 typedef struct llm_adapter {
     llm_adapter_kind kind;
     const char *source;     // directory, Hugging Face id, or GitHub "owner/repository"
@@ -126,6 +127,13 @@ typedef struct llm_logit_bias {
     float bias; // added to the token's logit; -INFINITY forbids the token
 } llm_logit_bias;
 
+// An adapter that an answer goes through: llm_backend_add_adapter has loaded it under this name; "default" is the model
+// spec's own.
+typedef struct llm_adapter_use {
+    const char *name;
+    float strength; // 1: as it was trained; -100 to 100
+} llm_adapter_use;
+
 // A function that the model may ask for.
 typedef struct llm_tool {
     const char *name, *description;
@@ -139,6 +147,8 @@ typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arg
 // The tools of a JSON array, each {"type":"function","function":{"name","description","parameters"}} or the inner object
 // alone: one block of *num_tools tools (llm_free).
 LLM_API llm_tool *llm_tools_from_json_copy(const char *json, int *num_tools, llm_error *err);
+
+#define LLM_NO_ADAPTERS (-1) // as num_adapters: not even the model spec's own
 
 // How to choose tokens, when to stop, and what the model may use. Behind each member: its default.
 typedef struct llm_generation_config {
@@ -164,6 +174,8 @@ typedef struct llm_generation_config {
     llm_tool_dispatch dispatch; // runs the calls, and the same answer goes on, at most 16 times; NULL: calls end the answer
     void *dispatch_user;
     const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
+    const llm_adapter_use *adapters; // for this request; they add up. A session that goes on with others reads its prompt anew
+    int num_adapters;          // 0: the model spec's adapter, if it has one; LLM_NO_ADAPTERS: the bare model; at most 16
 } llm_generation_config;
 
 LLM_API void llm_generation_config_init(llm_generation_config *config);
@@ -305,6 +317,13 @@ typedef int (*llm_score_function)(void *user, int position, int32_t token, doubl
                                   const llm_token_logprob *top, int num_top);
 LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
                                      llm_score_function on_position, void *user, llm_error *err);
+
+// Adapters beside the loaded model, whose weights stay untouched: requests choose among them (config.adapters), so they
+// are switched from one request or session to the next. They go when the model does. Both block, and wait for the requests
+// that were made before. A name that is there already: LLM_INVALID_ARGUMENT.
+LLM_API llm_status llm_backend_add_adapter(llm_backend *backend, const char *name, const llm_adapter *adapter, llm_error *err);
+// A name that is not there, and the spec's own: LLM_INVALID_ARGUMENT.
+LLM_API llm_status llm_backend_remove_adapter(llm_backend *backend, const char *name, llm_error *err);
 
 // Unloads first; streams of it end with LLM_CANCELLED. Sessions of it stay valid, without a model for ever.
 LLM_API void llm_backend_free(llm_backend *backend);
@@ -459,6 +478,9 @@ LLM_API void llm_service_free(llm_service *service); // unloads all; streams of 
 // Continues the model's session, which lives as long as the model stays loaded.
 LLM_API llm_stream *llm_service_generate(llm_service *service, const llm_model_spec *spec, const char *prompt,
                                          const llm_generation_config *config, llm_error *err);
+// Continues the model's session with the results of its calls, as llm_backend_continue does.
+LLM_API llm_stream *llm_service_continue(llm_service *service, const llm_model_spec *spec, const llm_tool_result *results,
+                                         int num_results, const llm_generation_config *config, llm_error *err);
 // Answers a whole conversation, and leaves the session alone.
 LLM_API llm_stream *llm_service_generate_messages(llm_service *service, const llm_model_spec *spec, const llm_message *messages,
                                                   int num_messages, const llm_generation_config *config, llm_error *err);
@@ -560,6 +582,10 @@ typedef struct llm_backend_methods {
                                llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT
     // As llm_session_messages_json_copy; an llm_string_copy, which the library takes.
     char *(*session_messages_json)(void *state, void *session, llm_error *err);      // LLM_UNSUPPORTED_FORMAT
+
+    // Adapters, by name.
+    llm_status (*add_adapter)(void *state, const char *name, const llm_adapter *adapter, llm_error *err); // LLM_UNSUPPORTED_FORMAT
+    llm_status (*remove_adapter)(void *state, const char *name, llm_error *err);     // LLM_UNSUPPORTED_FORMAT
 } llm_backend_methods;
 
 // Copies `methods` and takes `state`: llm_backend_free calls destroy. On an error the state stays the caller's.
@@ -608,6 +634,19 @@ typedef struct llm_convert_options {
     llm_log_function report; // receives a line for each thing worth knowing (what was requantised, …)
 } llm_convert_options;
 LLM_API void llm_convert_options_init(llm_convert_options *options);
+
+// How to merge.
+typedef struct llm_fuse_options {
+    size_t size;
+    bool dequantize; // write plain weights; else those that the adapter changes are quantised anew as they were
+    llm_progress_function progress;
+    void *user;
+} llm_fuse_options;
+LLM_API void llm_fuse_options_init(llm_fuse_options *options); // sets `size` and the defaults
+
+// Makes an MLX directory of the spec's model with the spec's adapter in its weights, for any program that reads MLX's
+// format. What the adapter does not change is copied. The destination as in llm_convert.
+LLM_API llm_status llm_fuse(const llm_model_spec *spec, const char *destination, const llm_fuse_options *options, llm_error *err);
 
 // Makes an MLX directory from a GGUF file or an unquantised Hugging Face directory. The destination must not
 // exist or be empty; a failed conversion leaves nothing behind.

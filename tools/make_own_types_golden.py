@@ -25,6 +25,6 @@ def logits(directory):
 
 if __name__ == "__main__":
     mx.set_default_device(mx.cpu)
-    folders = sorted(path for path in Path(sys.argv[1]).iterdir() if path.name != "chat")
+    folders = sorted(path for path in Path(sys.argv[1]).iterdir() if path.name not in ("chat", "scripted"))
     json.dump({path.name: logits(path) for path in folders}, sys.stdout, separators=(",", ":"))
     print()

@@ -257,7 +257,8 @@ static llm_status prepare(answer *a)
                                  "the prompt has %zu tokens, the context holds %d", tokens->count, a->model->context_length);
     a->logits = mem_alloc_zero((size_t)a->model->vocab_size, sizeof *a->logits);
     if (!a->logits || !token_list_append(&a->history, tokens->ids, tokens->count)) return error_no_memory(a->err, "an answer");
-    llm_status status = create_sampler(a);
+    llm_status status = session_use_adapters(a->session, a->model, a->config, a->err);
+    if (status == LLM_OK) status = create_sampler(a);
     if (status == LLM_OK) status = detokenizer_create(a->model->tok, false, &a->detokenizer, a->err);
     if (status == LLM_OK) status = stop_strings_create(a->config->stop, (size_t)a->config->num_stop, &a->stops, a->err);
     return status == LLM_OK ? create_parser(a) : status;

@@ -1,6 +1,8 @@
 // Loading a model: directory, headers, whether it fits, text side, then the weights into the engine.
 #include "backend/loaded_model.h"
+#include "backend/adapters.h"
 #include "base/mem.h"
+#include "models/adapter_source.h"
 #include "models/memory.h"
 #include "models/resolve.h"
 #include "nn/model.h"
@@ -86,25 +88,28 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
 {
     *model = (loaded_model){0};
     model_files files = {0};
+    adapter own = {0};
     char *directory = NULL;
-    llm_status status = LLM_OK;
-    if (spec->adapter.kind != LLM_ADAPTER_NONE)
-        status = error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not apply adapters");
-    if (status == LLM_OK) status = model_resolve_directory(spec->base, &directory, err);
-    if (status == LLM_OK) status = model_files_open(directory, &files, err);
+    bool adapted = spec->adapter.kind != LLM_ADAPTER_NONE;
+    llm_status status = adapted ? adapter_directory(&spec->adapter, &directory, err) : LLM_OK;
+    if (status == LLM_OK) status = model_resolve_directory(spec->base, &model->directory, err);
+    if (status == LLM_OK) status = model_files_open(model->directory, &files, err);
+    if (status == LLM_OK && adapted) status = adapter_open(directory, &files, &own, err); // it fails before weights are read
     if (status == LLM_OK) status = open_engine(options, &model->device, err);
-    if (status == LLM_OK) status = check_memory(spec, directory, &files, options, model->device, err);
-    if (status == LLM_OK) status = text_side_open(directory, &model->tok, &model->chat, err);
+    if (status == LLM_OK) status = check_memory(spec, model->directory, &files, options, model->device, err);
+    if (status == LLM_OK) status = text_side_open(model->directory, &model->tok, &model->chat, err);
     if (status == LLM_OK) {
         model->vocab_size = files.desc.vocab_size;
         model->context_length = files.desc.context_length;
         if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
         find_end_tokens(model, &files.config);
-        status = identify(model, spec, directory, &files, err);
+        status = identify(model, spec, model->directory, &files, err);
         model->precision = options->precision;
     }
     if (status == LLM_OK) status = load_weights(&files, progress, user, model, err);
+    if (status == LLM_OK && adapted) status = adapters_put(model, ADAPTERS_DEFAULT, &files.desc, &own, err);
     if (status != LLM_OK && status != LLM_CANCELLED && err) error_prefix(err, "cannot load \"%s\"", spec->id ? spec->id : spec->base);
+    adapter_close(&own);
     model_files_close(&files);
     mem_free(directory);
     if (status != LLM_OK) loaded_model_close(model);
@@ -113,10 +118,12 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
 
 void loaded_model_close(loaded_model *model)
 {
+    adapters_free(model);
     engine_model_free(model->weights);
     engine_close(model->device);
     chat_template_free(model->chat);
     tokenizer_free(model->tok);
+    mem_free(model->directory);
     mem_free(model->name);
     *model = (loaded_model){0};
 }

@@ -8,6 +8,11 @@
 #include "text/reply_format.h"
 #include "text/tokenizer.h"
 
+typedef struct named_adapter {
+    char *name;
+    engine_adapter *adapter;
+} named_adapter;
+
 typedef struct loaded_model {
     tokenizer *tok;
     chat_template *chat;  // NULL: the model has none and continues plain text
@@ -18,6 +23,10 @@ typedef struct loaded_model {
     int prefill_tokens;   // that the engine likes in one call; 0: any number
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
     int num_eos_ids;
+    char *directory;
+    named_adapter *adapters; // backend/adapters.h
+    int num_adapters;
+    size_t adapter_capacity;
     char *name; // of the spec, owned
     char fingerprint[FINGERPRINT_SIZE];
     llm_precision precision;

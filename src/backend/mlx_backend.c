@@ -1,7 +1,5 @@
 // LLMLocalMLX: the backend for models in MLX's format, written against the public table like any other.
-#include "backend/loaded_model.h"
-#include "backend/score.h"
-#include "backend/session.h"
+#include "backend/adapters.h"
 #include "backend/loaded_model.h"
 #include "backend/score.h"
 #include "backend/session.h"
@@ -161,6 +159,16 @@ static llm_status mlx_score(void *state, const int32_t *tokens, int num_tokens, 
     return score_tokens(&((mlx_backend *)state)->model, tokens, num_tokens, num_top, on_position, user, err);
 }
 
+static llm_status mlx_add_adapter(void *state, const char *name, const llm_adapter *source, llm_error *err)
+{
+    return adapters_add(&((mlx_backend *)state)->model, name, source, err);
+}
+
+static llm_status mlx_remove_adapter(void *state, const char *name, llm_error *err)
+{
+    return adapters_remove(&((mlx_backend *)state)->model, name, err);
+}
+
 static void copy_info(engine *device, llm_engine_info *info)
 {
     engine_info from;
@@ -220,6 +228,8 @@ static const llm_backend_methods mlx_methods = {
     .memory = mlx_memory,
     .score = mlx_score,
     .engine_info = mlx_engine_info,
+    .add_adapter = mlx_add_adapter,
+    .remove_adapter = mlx_remove_adapter,
     .session_create = mlx_session_create,
     .session_free = mlx_session_free,
     .session_reset = mlx_session_reset,

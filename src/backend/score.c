@@ -1,5 +1,6 @@
 // Scoring: the tokens go through the engine a few rows at a time, so that logits of a large vocabulary stay small.
 #include "backend/score.h"
+#include "backend/adapters.h"
 #include "base/mem.h"
 #include <math.h>
 
@@ -44,6 +45,7 @@ llm_status score_tokens(loaded_model *model, const int32_t *tokens, int num_toke
     float *logits = mem_alloc_zero((size_t)rows * (size_t)model->vocab_size, sizeof *logits);
     llm_token_logprob *top = mem_alloc_zero((size_t)num_top, sizeof *top);
     llm_status status = logits && top ? engine_seq_create(model->weights, &seq, err) : error_no_memory(err, "scores");
+    if (status == LLM_OK) status = adapters_use(model, seq, NULL, err);
     for (int begin = 0; status == LLM_OK && begin < num_tokens; begin += rows) {
         int count = num_tokens - begin < rows ? num_tokens - begin : rows;
         engine_batch_item item = {seq, tokens + begin, count, count};

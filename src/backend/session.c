@@ -1,11 +1,15 @@
 // Transcript and ledger.
 #include "backend/session.h"
+#include "backend/adapters.h"
 #include "base/mem.h"
 
 llm_status session_create(loaded_model *model, session *s, llm_error *err)
 {
     *s = (session){0};
-    return engine_seq_create(model->weights, &s->seq, err);
+    llm_status status = engine_seq_create(model->weights, &s->seq, err);
+    if (status == LLM_OK) status = adapters_use(model, s->seq, NULL, err);
+    if (status != LLM_OK) session_free(s);
+    return status;
 }
 
 void session_reset(session *s) { message_list_clear(&s->transcript); }
@@ -27,6 +31,13 @@ llm_status session_messages(const session *s, const char *system_prompt, llm_mes
     if (system_prompt) all[(*count)++] = (llm_message){.role = "system", .content = system_prompt};
     for (int i = 0; i < transcript->count; i++) all[(*count)++] = transcript->items[i];
     return LLM_OK;
+}
+
+llm_status session_use_adapters(session *s, loaded_model *model, const llm_generation_config *config, llm_error *err)
+{
+    llm_status status = adapters_use(model, s->seq, config, err);
+    if (engine_seq_length(s->seq) == 0) s->ledger.count = 0;
+    return status;
 }
 
 int session_reuse(session *s, const token_list *tokens)

@@ -17,6 +17,9 @@ void session_reset(session *s); // forgets the transcript; the sequence keeps wh
 // The transcript with the system prompt (NULL: none) before it. *messages is owned (mem_free); its strings are borrowed.
 llm_status session_messages(const session *s, const char *system_prompt, llm_message **messages, int *count, llm_error *err);
 
+// Lets the sequence go through the adapters that the config asks for. Others than before empty it.
+llm_status session_use_adapters(session *s, loaded_model *model, const llm_generation_config *config, llm_error *err);
+
 // Trims the sequence to the longest prefix that it shares with `tokens`, one token short of all of them, so
 // that there is something to forward. Returns how many tokens are kept.
 int session_reuse(session *s, const token_list *tokens);

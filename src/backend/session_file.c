@@ -1,5 +1,6 @@
 // Saving and restoring sessions.
 #include "backend/session_file.h"
+#include "backend/adapters.h"
 #include "backend/transcript.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -69,15 +70,18 @@ static void describe(const session *s, const loaded_model *model, const char *sy
     buf_append_char(json, '}');
 }
 
-llm_status session_save(const session *s, const loaded_model *model, const char *system_prompt, const char *path, llm_error *err)
+// What was read through other adapters than the model's own is of no use to who loads the session: it is read again.
+llm_status session_save(const session *s, loaded_model *model, const char *system_prompt, const char *path, llm_error *err)
 {
     buf json = {0};
     collected c = {0};
-    engine_state_array ledger = {.name = "tokens", .type = DTYPE_I32, .shape = {(int64_t)s->ledger.count, 1, 1}, .data = s->ledger.ids};
+    bool reusable = adapters_are_default(model, s->seq);
+    engine_state_array ledger = {.name = "tokens", .type = DTYPE_I32, .shape = {reusable ? (int64_t)s->ledger.count : 0, 1, 1},
+                                 .data = s->ledger.ids};
     describe(s, model, system_prompt, &json);
     llm_status status = json.failed ? error_no_memory(err, "a saved session") : collect(&c, &ledger, err);
     if (status == LLM_OK) c.entries[0].num_dims = 1;
-    if (status == LLM_OK) status = engine_seq_save(s->seq, collect, &c, err);
+    if (status == LLM_OK && reusable) status = engine_seq_save(s->seq, collect, &c, err);
     if (status == LLM_OK) status = safetensors_write_private(path, metadata_key, json.data, c.entries, c.count, err);
     free_collected(&c);
     buf_free(&json);

@@ -29,7 +29,7 @@ llm_status session_file_array(const session_file *file, engine_state_array *arra
 
 // Session to file and back. On an error, and while *system_prompt (owned, mem_free; NULL: none) is not set, `s` is as
 // it was.
-llm_status session_save(const session *s, const loaded_model *model, const char *system_prompt, const char *path, llm_error *err);
+llm_status session_save(const session *s, loaded_model *model, const char *system_prompt, const char *path, llm_error *err);
 llm_status session_load(session *s, loaded_model *model, const char *path, char **system_prompt, llm_error *err);
 
 #endif

@@ -20,6 +20,7 @@ typedef struct subcommand {
 int run_main(const subcommand *self, int argc, char **argv);
 int chat_main(const subcommand *self, int argc, char **argv);
 int convert_main(const subcommand *self, int argc, char **argv);
+int fuse_main(const subcommand *self, int argc, char **argv);
 int show_main(const subcommand *self, int argc, char **argv);
 int tokenize_main(const subcommand *self, int argc, char **argv);
 int template_main(const subcommand *self, int argc, char **argv);

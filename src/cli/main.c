@@ -9,6 +9,7 @@ static const subcommand subcommands[] = {
     {"chat", "MODEL", "Talk with a model.", 1, 1, chat_main},
     {"convert", "SOURCE DESTINATION", "Make a model directory from a GGUF file or a Hugging Face directory.",
      2, 2, convert_main},
+    {"fuse", "MODEL DESTINATION", "Make a model directory with an adapter in its weights.", 2, 2, fuse_main},
     {"show", "MODEL", "Print what is known of a model.", 1, 1, show_main},
     {"tokenize", "MODEL", "Print the tokens of the text on standard input.", 1, 1, tokenize_main},
     {"template", "MODEL", "Render the chat template.", 1, 1, template_main},

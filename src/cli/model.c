@@ -27,7 +27,7 @@ static const char *set_precision(void *target, const char *value)
     return NULL;
 }
 
-const option model_option_table[7] = {
+const option model_option_table[8] = {
     {0, "engine", "NAME", OPTION_TEXT, offsetof(model_options, engine),
      "What to run on (llmlocal engines); the best one.", NULL},
     {0, "threads", "N", OPTION_INT, offsetof(model_options, threads),
@@ -38,6 +38,8 @@ const option model_option_table[7] = {
     {0, "memory-limit", "MIB", OPTION_CALL, 0, "Memory that the mlx engine uses at most; its own.", set_memory_limit},
     {0, "context", "N", OPTION_INT, offsetof(model_options, context),
      "Context length in tokens; the model's.", NULL},
+    {0, "adapter", "DIR", OPTION_TEXT, offsetof(model_options, adapter),
+     "A LoRA or DoRA adapter to put on the model.", NULL},
     {'v', "verbose", NULL, OPTION_FLAG, offsetof(model_options, verbose), "Print the library's messages.",
      NULL},
 };
@@ -89,6 +91,7 @@ void model_spec_init(const model_options *options, const char *model, llm_model_
 {
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
+    if (options->adapter) spec->adapter = (llm_adapter){.kind = LLM_ADAPTER_DIRECTORY, .source = options->adapter};
     static bool verbose;
     verbose = options->verbose;
     llm_set_log(print_message, &verbose);

@@ -9,10 +9,11 @@ typedef struct model_options {
     llm_precision precision;
     int context;
     int cache_limit, memory_limit; // MiB
+    const char *adapter;
     bool verbose;
 } model_options;
 
-extern const option model_option_table[7];
+extern const option model_option_table[8];
 
 // Loads the model and shows how that goes, if anybody is watching. NULL after an error message; *code is then
 // the exit code. *load_seconds (may be NULL) is how long it took.

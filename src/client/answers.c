@@ -294,7 +294,7 @@ void answers_end_turn(llm_backend *backend)
     pthread_mutex_unlock(&backend->lock);
 }
 
-// ---- Scoring ----------------------------------------------------------------------------------------------
+// ---- Scoring, and other work on the caller's thread ---------------------------------------------------------
 
 typedef struct score_watch {
     llm_backend *backend;

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_STOP = 256, MAX_LOGIT_BIAS = 1 << 20, MAX_TOOLS = 1024 };
+enum { MAX_STOP = 256, MAX_LOGIT_BIAS = 1 << 20, MAX_TOOLS = 1024, MAX_ADAPTERS = 16 };
 
 void llm_generation_config_init(llm_generation_config *config)
 {
@@ -34,6 +34,7 @@ static const struct int_range {
     {"num_logit_bias", offsetof(llm_generation_config, num_logit_bias), 0, MAX_LOGIT_BIAS},
     {"logprobs", offsetof(llm_generation_config, logprobs), 0, 1000},
     {"num_tools", offsetof(llm_generation_config, num_tools), 0, MAX_TOOLS},
+    {"num_adapters", offsetof(llm_generation_config, num_adapters), LLM_NO_ADAPTERS, MAX_ADAPTERS},
 };
 
 static const struct float_range {
@@ -177,6 +178,27 @@ static llm_status copy_tools(arena *memory, llm_generation_config *config, llm_e
     return LLM_OK;
 }
 
+static llm_status copy_adapters(arena *memory, llm_generation_config *config, llm_error *err)
+{
+    if (config->num_adapters <= 0) return config->adapters = NULL, LLM_OK;
+    if (!config->adapters)
+        return error_set(err, LLM_INVALID_ARGUMENT, "config.adapters is NULL, but num_adapters is %d", config->num_adapters);
+    llm_adapter_use *copy = arena_alloc_array(memory, (size_t)config->num_adapters, sizeof *copy);
+    if (!copy) return error_no_memory(err, "the settings");
+    for (int i = 0; i < config->num_adapters; i++) {
+        const llm_adapter_use *use = &config->adapters[i];
+        if (!use->name || !*use->name) return error_set(err, LLM_INVALID_ARGUMENT, "config.adapters[%d].name is missing", i);
+        if (!(use->strength >= -100 && use->strength <= 100))
+            return error_set(err, LLM_INVALID_ARGUMENT, "config.adapters[%d].strength is %g; it must be from -100 to 100", i,
+                             (double)use->strength);
+        copy[i].strength = use->strength;
+        llm_status status = copy_string(memory, use->name, &copy[i].name, err);
+        if (status != LLM_OK) return status;
+    }
+    config->adapters = copy;
+    return LLM_OK;
+}
+
 llm_status config_copy(arena *memory, const llm_generation_config *config, const llm_generation_config **copy,
                        llm_error *err)
 {
@@ -191,6 +213,7 @@ llm_status config_copy(arena *memory, const llm_generation_config *config, const
     if (status == LLM_OK) status = copy_stop(memory, whole, err);
     if (status == LLM_OK) status = copy_logit_bias(memory, whole, err);
     if (status == LLM_OK) status = copy_tools(memory, whole, err);
+    if (status == LLM_OK) status = copy_adapters(memory, whole, err);
     if (status == LLM_OK) status = check_json_object(whole->template_json, "config.template_json", err);
     if (status == LLM_OK) status = copy_string(memory, whole->template_json, &whole->template_json, err);
     if (status == LLM_OK) *copy = whole;

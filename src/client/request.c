@@ -1,6 +1,7 @@
 // Requests: checking what an application asks, and keeping it.
 #include "client/request.h"
 #include "base/json.h"
+#include "base/mem.h"
 #include "base/utf8.h"
 #include "client/config.h"
 #include <string.h>
@@ -116,6 +117,17 @@ static llm_status copy_tokens(arena *memory, const llm_request *request, llm_req
     copy->tokens = tokens;
     copy->num_tokens = request->num_tokens;
     return LLM_OK;
+}
+
+llm_message *request_result_messages(const llm_tool_result *results, int num_results, llm_status *status, llm_error *err)
+{
+    bool some = results && num_results > 0;
+    llm_message *messages = some ? mem_alloc_zero((size_t)num_results, sizeof *messages) : NULL;
+    *status = some && !messages ? error_no_memory(err, "the results") : LLM_OK;
+    for (int i = 0; messages && i < num_results; i++)
+        messages[i] = (llm_message){
+            .role = "tool", .content = results[i].content, .tool_call_id = results[i].tool_call_id};
+    return messages;
 }
 
 llm_status request_copy(arena *memory, const llm_request *request, llm_request *copy, llm_error *err)

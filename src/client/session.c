@@ -2,6 +2,7 @@
 // back. What a session holds is the backend's matter, behind the slots.
 #include "client/backend.h"
 #include "base/mem.h"
+#include "client/request.h"
 #include "base/utf8.h"
 #include <string.h>
 
@@ -173,12 +174,9 @@ llm_stream *llm_session_continue(llm_session *session, const llm_tool_result *re
     if (!session) return no_session(err), NULL;
     if (session->backend->methods->api_version < 2) // it does not know this kind of request
         return error_set(err, LLM_UNSUPPORTED_FORMAT, "the backend \"%s\" does not continue tool calls", session->backend->methods->name), NULL;
-    bool some = results && num_results > 0;
-    llm_message *messages = some ? mem_alloc_zero((size_t)num_results, sizeof *messages) : NULL;
-    if (some && !messages) return error_no_memory(err, "the results"), NULL;
-    for (int i = 0; some && i < num_results; i++)
-        messages[i] = (llm_message){
-            .role = "tool", .content = results[i].content, .tool_call_id = results[i].tool_call_id};
+    llm_status status;
+    llm_message *messages = request_result_messages(results, num_results, &status, err);
+    if (status != LLM_OK) return NULL;
     llm_request request = {
         .kind = LLM_REQUEST_RESULTS, .messages = messages, .num_messages = num_results, .config = config};
     llm_stream *stream = answers_submit(session->backend, session, &request, err);

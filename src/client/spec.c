@@ -86,6 +86,12 @@ llm_status spec_check(const llm_model_spec *spec, llm_error *err)
     return check_adapter(&spec->adapter, err);
 }
 
+llm_status spec_check_adapter(const llm_adapter *adapter, llm_error *err)
+{
+    if (!adapter || adapter->kind == LLM_ADAPTER_NONE) return error_set(err, LLM_INVALID_ARGUMENT, "the adapter is missing");
+    return check_adapter(adapter, err);
+}
+
 // ---- Values -----------------------------------------------------------------------------------------------
 
 // What two specs are compared by: NULL replaced by what it stands for; an absent adapter has no strings.

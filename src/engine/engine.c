@@ -32,10 +32,19 @@ struct engine_model {
     int vocab_size;
 };
 
+struct engine_adapter {
+    const engine_methods *methods;
+    void *state;
+    engine_model *model;
+    int users; // whoever loaded it, and sequences
+};
+
 struct engine_seq {
     const engine_methods *methods;
     void *state;
     engine_model *model;
+    adapter_use adapters[ENGINE_MAX_ADAPTERS]; // each holds the adapter
+    int num_adapters;
 };
 
 int engine_names(const char **names, int capacity)
@@ -164,9 +173,17 @@ static llm_status wrap_seq(engine_model *model, void *state, engine_seq **out, l
         model->methods->seq_free(state);
         return error_no_memory(err, "a sequence");
     }
-    *seq = (engine_seq){model->methods, state, model};
+    *seq = (engine_seq){.methods = model->methods, .state = state, .model = model};
     *out = seq;
     return LLM_OK;
+}
+
+static void hold_adapters(engine_seq *seq, const adapter_use *uses, int count)
+{
+    for (int i = 0; i < count; i++) uses[i].adapter->users++;
+    for (int i = 0; i < seq->num_adapters; i++) engine_adapter_free(seq->adapters[i].adapter);
+    if (count) memcpy(seq->adapters, uses, (size_t)count * sizeof *uses);
+    seq->num_adapters = count;
 }
 
 llm_status engine_seq_create(engine_model *model, engine_seq **out, llm_error *err)
@@ -182,13 +199,16 @@ llm_status engine_seq_fork(engine_seq *seq, engine_seq **out, llm_error *err)
     void *state;
     *out = NULL;
     llm_status status = seq->methods->seq_fork(seq->state, &state, err);
-    return status == LLM_OK ? wrap_seq(seq->model, state, out, err) : status;
+    if (status == LLM_OK) status = wrap_seq(seq->model, state, out, err);
+    if (status == LLM_OK) hold_adapters(*out, seq->adapters, seq->num_adapters);
+    return status;
 }
 
 void engine_seq_free(engine_seq *seq)
 {
     if (!seq) return;
     seq->methods->seq_free(seq->state);
+    hold_adapters(seq, NULL, 0);
     mem_free(seq);
 }
 
@@ -209,6 +229,70 @@ llm_status engine_seq_save(engine_seq *seq, engine_state_function sink, void *us
 llm_status engine_seq_restore(engine_seq *seq, int length, engine_state_function source, void *user, llm_error *err)
 {
     return seq->methods->seq_restore(seq->state, length, source, user, err);
+}
+
+// ---- Adapters
+
+static llm_status check_layers(const model_desc *desc, const adapter_layer *layers, int num_layers, llm_error *err)
+{
+    for (int i = 0; i < num_layers; i++) {
+        if (!model_desc_is_linear(desc, layers[i].tensor) || layers[i].rank < 1 || !layers[i].a || !layers[i].b)
+            return error_set(err, LLM_INVALID_ARGUMENT, "layer %d of the adapter fits no linear layer of the model", i);
+        for (int j = 0; j < i; j++)
+            if (layers[j].tensor == layers[i].tensor)
+                return error_set(err, LLM_INVALID_ARGUMENT, "the adapter changes %s twice", desc->tensors[layers[i].tensor].name);
+    }
+    return LLM_OK;
+}
+
+llm_status engine_adapter_load(engine_model *model, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                               engine_adapter **out, llm_error *err)
+{
+    *out = NULL;
+    if (!model->methods->adapter_load)
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "the engine \"%s\" does not apply adapters", model->methods->name);
+    llm_status status = check_layers(desc, layers, num_layers, err);
+    engine_adapter *adapter = status == LLM_OK ? mem_alloc_zero(1, sizeof *adapter) : NULL;
+    if (status != LLM_OK) return status;
+    if (!adapter) return error_no_memory(err, "an adapter");
+    *adapter = (engine_adapter){.methods = model->methods, .model = model, .users = 1};
+    status = model->methods->adapter_load(model->state, layers, num_layers, &adapter->state, err);
+    if (status != LLM_OK) mem_free(adapter);
+    else *out = adapter;
+    return status;
+}
+
+void engine_adapter_free(engine_adapter *adapter)
+{
+    if (!adapter || --adapter->users > 0) return;
+    adapter->methods->adapter_free(adapter->state);
+    mem_free(adapter);
+}
+
+bool engine_seq_has_adapters(const engine_seq *seq, const adapter_use *uses, int count)
+{
+    bool same = seq->num_adapters == count;
+    for (int i = 0; same && i < count; i++)
+        same = uses[i].adapter == seq->adapters[i].adapter && uses[i].strength == seq->adapters[i].strength;
+    return same;
+}
+
+llm_status engine_seq_set_adapters(engine_seq *seq, const adapter_use *uses, int count, llm_error *err)
+{
+    void *states[ENGINE_MAX_ADAPTERS];
+    float strengths[ENGINE_MAX_ADAPTERS];
+    if (engine_seq_has_adapters(seq, uses, count)) return LLM_OK;
+    if (count < 0 || count > ENGINE_MAX_ADAPTERS)
+        return error_set(err, LLM_INVALID_ARGUMENT, "%d adapters at once; there may be %d", count, ENGINE_MAX_ADAPTERS);
+    for (int i = 0; i < count; i++) {
+        if (uses[i].adapter->model != seq->model) return error_set(err, LLM_INVALID_ARGUMENT, "an adapter of another model");
+        states[i] = uses[i].adapter->state;
+        strengths[i] = uses[i].strength;
+    }
+    llm_status status = seq->methods->seq_trim(seq->state, 0, err);
+    if (status == LLM_OK) status = seq->methods->seq_set_adapters(seq->state, states, strengths, count, err);
+    if (status == LLM_OK) hold_adapters(seq, uses, count);
+    return status;
 }
 
 static llm_status check_item(const engine_model *model, const engine_batch_item *items, int index, llm_error *err)

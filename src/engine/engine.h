@@ -9,7 +9,7 @@
 #include "formats/dtype.h"
 
 // Appended to, never reordered; a plugin built for another version is refused.
-#define ENGINE_API_VERSION 2
+#define ENGINE_API_VERSION 3
 
 typedef enum engine_precision { PRECISION_FAST, PRECISION_EXACT } engine_precision;
 
@@ -42,6 +42,7 @@ typedef struct engine_weights {
 typedef struct engine engine;
 typedef struct engine_model engine_model;
 typedef struct engine_seq engine_seq;
+typedef struct engine_adapter engine_adapter;
 
 // One sequence's part of a batch: its next `num_tokens` tokens; one token alone may be computed more precisely than several. Logits are wanted for the last `num_logits` of them.
 typedef struct engine_batch_item {
@@ -50,8 +51,26 @@ typedef struct engine_batch_item {
     int num_tokens, num_logits;
 } engine_batch_item;
 
+// A low-rank change to the product of one weight W [rows, cols] with x, before the bias and in float32:
+//     y += strength * (b (a x) + gain * (W x))
+// LoRA's y += scale B A x has b = scale B and no gain. DoRA, whose rows of W + scale B A are scaled to the lengths m,
+// has gain = m / |W + scale B A| - 1 and b = (gain + 1) scale B.
+typedef struct adapter_layer {
+    int tensor;        // of the description: read by linears, not the embedding; each at most once in an adapter
+    int rank;
+    const float *a;    // [rank, cols]
+    const float *b;    // [rows, rank]: all rows of the tensor, also where several linears share it
+    const float *gain; // [rows]; NULL: zeros
+} adapter_layer;
+
+// An adapter that takes part in a sequence. Several add up.
+typedef struct adapter_use {
+    engine_adapter *adapter;
+    float strength; // 1: as trained
+} adapter_use;
+
 typedef struct engine_memory {
-    uint64_t weights_bytes;  // packed weights in memory
+    uint64_t weights_bytes;  // packed weights in memory, adapters included
     uint64_t kv_bytes;       // of all sequences
     uint64_t work_bytes;     // scratch buffers
     uint64_t cache_bytes, peak_bytes;
@@ -104,6 +123,11 @@ typedef struct engine_methods {
     // NULL: engine_estimate_as_stored
     llm_status (*estimate)(void *state, const model_desc *desc, const engine_weights *weights, int num_tokens,
                            engine_memory *memory, llm_error *err);
+    // Version 3: adapters. NULL, all three: the engine has no adapters.
+    llm_status (*adapter_load)(void *model, const adapter_layer *layers, int num_layers, void **adapter, llm_error *err);
+    void (*adapter_free)(void *adapter);
+    // The sequence is empty. Its forks have the same adapters; the arrays are the caller's.
+    llm_status (*seq_set_adapters)(void *seq, void *const *adapters, const float *strengths, int count, llm_error *err);
 } engine_methods;
 
 // `name`: "cpu", "mlx", or "auto"/NULL for the best one here. Unknown or missing: LLM_UNSUPPORTED_FORMAT with the reason.
@@ -148,6 +172,19 @@ llm_status engine_seq_restore(engine_seq *seq, int length, engine_state_function
 // logits, item after item: [sum of num_logits, vocab_size]. On an error or an interrupt (LLM_CANCELLED) every
 // sequence is as it was before.
 llm_status engine_forward(engine_model *model, const engine_batch_item *items, int num_items, float *logits, llm_error *err);
+
+// Adapters lie beside a model: its weights stay as they are, and sequences without adapters compute the same bits as
+// ever. `desc` is the one that the model was loaded with; the layers are copied. LLM_UNSUPPORTED_FORMAT: this engine has
+// no adapters. engine_adapter_free lets go of it; its memory goes with the last sequence that uses it.
+llm_status engine_adapter_load(engine_model *model, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                               engine_adapter **out, llm_error *err);
+void engine_adapter_free(engine_adapter *adapter);
+
+// Which adapters the sequence's tokens go through from now on; none, after its creation. The same ones as before:
+// nothing happens. Others: what the sequence holds was computed without them, and it is emptied.
+enum { ENGINE_MAX_ADAPTERS = 16 };
+llm_status engine_seq_set_adapters(engine_seq *seq, const adapter_use *uses, int count, llm_error *err);
+bool engine_seq_has_adapters(const engine_seq *seq, const adapter_use *uses, int count); // exactly these
 
 // While on, a forward that runs ends soon with LLM_CANCELLED, and later ones at once. Any thread.
 void engine_interrupt(engine_model *model, bool on);

@@ -168,3 +168,16 @@ llm_status model_desc_check(const model_desc *desc, llm_error *err)
     require(&c, isfinite(desc->logit_softcap) && desc->logit_softcap >= 0, "the logit softcap");
     return c.failed ? LLM_UNSUPPORTED_FORMAT : LLM_OK;
 }
+
+bool model_desc_is_linear(const model_desc *desc, int tensor)
+{
+    if (tensor < 0 || tensor == desc->embedding) return false;
+    bool found = desc->head.weight == tensor;
+    for (int i = 0; !found && i < desc->num_blocks; i++) {
+        const attention_desc *a = &desc->blocks[i].attention;
+        const ffn_desc *f = &desc->blocks[i].ffn;
+        found = a->q.weight == tensor || a->k.weight == tensor || a->v.weight == tensor || a->o.weight == tensor ||
+                f->gate.weight == tensor || f->up.weight == tensor || f->down.weight == tensor;
+    }
+    return found;
+}

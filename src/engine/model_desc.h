@@ -97,4 +97,7 @@ llm_status model_desc_copy(const model_desc *desc, model_desc *copy, llm_error *
 // positive and bounded, heads divide, linears lie inside their tensors. LLM_UNSUPPORTED_FORMAT names what does not fit.
 llm_status model_desc_check(const model_desc *desc, llm_error *err);
 
+// Whether linears read this tensor, and no embedding does: what adapters may change. `tensor` may be any number.
+bool model_desc_is_linear(const model_desc *desc, int tensor);
+
 #endif

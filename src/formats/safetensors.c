@@ -84,6 +84,7 @@ static llm_status read_tensor(yyjson_val *info, safetensors_tensor *tensor, span
 
 static llm_status check_metadata(yyjson_val *metadata, llm_error *err)
 {
+    if (yyjson_is_null(metadata)) return LLM_OK; // as MLX writes it when there is none
     if (!yyjson_is_obj(metadata)) return error_set(err, LLM_LOAD_FAILED, "\"__metadata__\" is not an object");
     size_t i, n;
     yyjson_val *key, *value;

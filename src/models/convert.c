@@ -1,17 +1,11 @@
-// The frame of a conversion: options, the temporary directory that becomes the destination in the end, the
-// report.
+// The frame of a conversion: options, sources, the report.
 #include "models/convert_job.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "formats/affine.h"
-#include <dirent.h>
-#include <errno.h>
+#include "models/new_directory.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 llm_status convert_note(convert_job *job, llm_error *err, const char *format, ...)
 {
@@ -90,68 +84,6 @@ static llm_status check_options(convert_options *options, llm_error *err)
     return options->dtype ? convert_parse_dtype(options->dtype, &unused, err) : LLM_OK;
 }
 
-// The destination.
-
-static llm_status system_error(llm_error *err, const char *doing, const char *path)
-{
-    char text[100];
-    const char *reason = strerror_r(errno, text, sizeof text);
-    return error_set(err, LLM_IO_ERROR, "cannot %s %s: %s", doing, path, reason);
-}
-
-static bool is_empty_directory(const char *path)
-{
-    DIR *dir = opendir(path);
-    if (!dir) return false;
-    bool empty = true;
-    for (struct dirent *entry; empty && (entry = readdir(dir));)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-    closedir(dir);
-    return empty;
-}
-
-static llm_status check_destination(const char *path, llm_error *err)
-{
-    if (!*path) return error_set(err, LLM_INVALID_ARGUMENT, "the destination has no name");
-    if (!file_exists(path) || is_empty_directory(path)) return LLM_OK;
-    return error_set(err, LLM_INVALID_ARGUMENT, "the destination %s exists already", path);
-}
-
-// Removes a directory and the files in it: it is ours, and flat.
-static void remove_directory(const char *path)
-{
-    DIR *dir = opendir(path);
-    if (dir) {
-        for (struct dirent *entry; (entry = readdir(dir));) unlinkat(dirfd(dir), entry->d_name, 0);
-        closedir(dir);
-    }
-    rmdir(path);
-}
-
-// `temporary` is a template for mkdtemp beside the destination, so that the final rename stays on one file
-// system.
-static llm_status make_temporary(const char *temporary, llm_error *err)
-{
-    if (!mkdtemp((char *)(uintptr_t)temporary)) return system_error(err, "create", temporary);
-    mode_t mask = umask(0);
-    umask(mask);
-    if (chmod(temporary, 0777 & ~mask) == 0) return LLM_OK;
-    llm_status status = system_error(err, "create", temporary);
-    remove_directory(temporary);
-    return status;
-}
-
-static llm_status check_space(const convert_job *job, uint64_t needed, llm_error *err)
-{
-    struct statvfs fs;
-    if (statvfs(job->directory, &fs) != 0) return LLM_OK; // writing will tell
-    uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if (needed <= available) return LLM_OK;
-    return error_set_amounts(err, LLM_INSUFFICIENT_STORAGE, needed, available,
-                             "the converted model needs %llu MB, there are %llu MB free",
-                             (unsigned long long)(needed >> 20), (unsigned long long)(available >> 20));
-}
-
 static uint64_t planned_size(const convert_job *job)
 {
     uint64_t total = 0;
@@ -165,8 +97,10 @@ static uint64_t planned_size(const convert_job *job)
     return total;
 }
 
-static llm_status convert_into(convert_job *job, llm_error *err)
+static llm_status convert_into(void *user, const char *directory, llm_error *err)
 {
+    convert_job *job = user;
+    job->directory = directory;
     gguf_file file = {0};
     safetensors_model model = {0};
     bool from_directory = file_is_directory(job->source);
@@ -176,29 +110,10 @@ static llm_status convert_into(convert_job *job, llm_error *err)
         status = convert_from_gguf(job, &file, err);
         if (status != LLM_OK) error_prefix(err, "%s", job->source);
     }
-    if (status == LLM_OK) status = check_space(job, planned_size(job), err);
+    if (status == LLM_OK) status = new_directory_check_space(job->directory, planned_size(job), err);
     if (status == LLM_OK) status = convert_write_weights(job, err);
     gguf_close(&file);
     safetensors_model_close(&model);
-    return status;
-}
-
-// Into a temporary directory first; `destination` has no slash at its end.
-static llm_status convert_beside(convert_job *job, const char *destination, llm_error *err)
-{
-    buf temporary = {0};
-    buf_printf(&temporary, "%s.converting-XXXXXX", destination);
-    if (temporary.failed) return error_no_memory(err, destination);
-    llm_status status = make_temporary(temporary.data, err);
-    if (status == LLM_OK) {
-        job->directory = temporary.data;
-        status = convert_into(job, err);
-        // rename replaces an empty directory, and nothing else
-        if (status == LLM_OK && rename(temporary.data, destination) != 0)
-            status = system_error(err, "create", destination);
-        if (status != LLM_OK) remove_directory(temporary.data);
-    }
-    buf_free(&temporary);
     return status;
 }
 
@@ -210,14 +125,9 @@ llm_status convert_model(const char *source, const char *destination, const conv
     convert_job job = {.options = &chosen, .report = report ? report : &unwanted, .source = source};
     *job.report = (convert_report){0};
     arena_init(&job.memory);
-    size_t length = strlen(destination);
-    while (length > 1 && destination[length - 1] == '/') length--;
-    char *target = mem_copy_bytes(destination, length);
-    llm_status status = target ? check_options(&chosen, err) : error_no_memory(err, destination);
-    if (status == LLM_OK) status = check_destination(target, err);
-    if (status == LLM_OK) status = convert_beside(&job, target, err);
+    llm_status status = check_options(&chosen, err);
+    if (status == LLM_OK) status = new_directory_make(destination, convert_into, &job, err);
     if (status == LLM_OK && chosen.progress) chosen.progress(chosen.user, 1);
-    mem_free(target);
     mem_free(job.tensors);
     arena_free(&job.memory);
     convert_report_free(&unwanted);

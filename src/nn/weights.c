@@ -326,3 +326,15 @@ engine_weights weights_for_engine(model_weights *weights)
 {
     return (engine_weights){.views = weights->views, .release = release_tensor, .user = weights};
 }
+
+void weight_view_row(const weight_view *view, int row, float *out)
+{
+    size_t cols = (size_t)view->cols, at = (size_t)row * cols;
+    if (!view->bits) {
+        dtype_to_float(view->type, (const uint8_t *)view->data + at * dtype_size(view->type), out, cols);
+        return;
+    }
+    affine_matrix matrix = {.weight = view->data, .scales = view->scales, .biases = view->biases, .scale_type = view->scale_type,
+                            .rows = (size_t)view->rows, .columns = cols, .bits = view->bits, .group_size = view->group_size};
+    affine_dequantize(&matrix, (size_t)row, 1, out);
+}

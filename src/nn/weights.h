@@ -31,4 +31,7 @@ void weights_free(model_weights *weights); // a zeroed struct is fine
 // What engine_model_load takes: releasing a tensor gives its mapped pages back.
 engine_weights weights_for_engine(model_weights *weights);
 
+// One row as float32 [cols], dequantised as MLX does it in float32.
+void weight_view_row(const weight_view *view, int row, float *out);
+
 #endif

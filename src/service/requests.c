@@ -112,7 +112,8 @@ static llm_status complete(llm_service *service, request *r, llm_error *err)
     llm_model_spec *copy = llm_model_spec_copy(r->spec ? r->spec : service->latest);
     if (!copy) return error_no_memory(err, "a model spec");
     const char *prompt = service->system_prompt;
-    if (prompt && r->body.kind == LLM_REQUEST_PROMPT &&
+    bool of_session = r->body.kind == LLM_REQUEST_PROMPT || r->body.kind == LLM_REQUEST_RESULTS;
+    if (prompt && of_session &&
         !(r->body.system_prompt = arena_copy(&r->memory, prompt, strlen(prompt)))) {
         mem_free(copy);
         return error_no_memory(err, "the system prompt");
@@ -174,6 +175,19 @@ llm_stream *llm_service_generate(llm_service *service, const llm_model_spec *spe
                                  const llm_generation_config *config, llm_error *err)
 {
     return submit(service, spec, &(llm_request){.kind = LLM_REQUEST_PROMPT, .text = prompt, .config = config}, err);
+}
+
+llm_stream *llm_service_continue(llm_service *service, const llm_model_spec *spec, const llm_tool_result *results,
+                                 int num_results, const llm_generation_config *config, llm_error *err)
+{
+    llm_status status;
+    llm_message *messages = request_result_messages(results, num_results, &status, err);
+    if (status != LLM_OK) return NULL;
+    llm_request body = {
+        .kind = LLM_REQUEST_RESULTS, .messages = messages, .num_messages = num_results, .config = config};
+    llm_stream *stream = submit(service, spec, &body, err);
+    mem_free(messages);
+    return stream;
 }
 
 llm_stream *llm_service_generate_messages(llm_service *service, const llm_model_spec *spec, const llm_message *messages,

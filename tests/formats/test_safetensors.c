@@ -63,6 +63,7 @@ static void test_headers_of_every_good_kind(void **state)
     safetensors_file file;
     static const char *const good[] = {
         "{\"__metadata__\":{\"format\":\"mlx\"},\"a\":" T("F32", "[1,2]", "[0,8]") "}",
+        "{\"__metadata__\":null,\"a\":" T("F32", "[1,2]", "[0,8]") "}",
         "{\"b\":" T("U8", "[4]", "[4,8]") ",\"a\":" T("BF16", "[2,1]",
                                                       "[0,4]") "}   ", // in any order, padded
         "{\"scalar\":" T("I64", "[]", "[0,8]") "}",

@@ -49,7 +49,8 @@ int list_cases(char **names) {
     int count = 0;
     assert_non_null(directory);
     for (struct dirent *entry; (entry = readdir(directory));) {
-        if (entry->d_name[0] == '.' || strcmp(entry->d_name, "chat") == 0) continue; // chat is for sessions
+        const char *name = entry->d_name;
+        if (name[0] == '.' || strcmp(name, "chat") == 0 || strcmp(name, "scripted") == 0) continue; // those are for sessions
         assert_true(count < MAX_CASES);
         names[count++] = mem_copy_string(entry->d_name);
     }

@@ -641,6 +641,37 @@ static void test_every_allocation_may_fail(void **state)
     assert_true(n > 12);
 }
 
+static void test_results_of_tools_continue_the_session(void **state)
+{
+    (void)state;
+    llm_service_options options;
+    llm_generation_config config;
+    llm_model_spec spec;
+    llm_tool tool = {"now", NULL, NULL};
+    char id[20] = "";
+    llm_service_options_init(&options);
+    options.create_backend = create_mock;
+    llm_generation_config_init(&config);
+    llm_model_spec_init(&spec, "a");
+    config.tools = &tool;
+    config.num_tools = 1;
+    llm_service *mocks = llm_service_create(&options, &err);
+    assert_ok(llm_service_set_system_prompt(mocks, "Be short.", &err));
+    llm_stream *stream = llm_service_generate(mocks, &spec, "call now {}", &config, &err);
+    assert_ok(llm_stream_next(stream, LLM_FOREVER, &chunk, &err));
+    assert_int_equal(chunk.kind, LLM_CHUNK_TOOL_CALL);
+    snprintf(id, sizeof id, "%s", chunk.tool_call_id);
+    assert_int_equal(finish(stream), LLM_END);
+    assert_int_equal(chunk.finish_reason, LLM_FINISH_TOOL_CALL);
+    llm_tool_result wrong = {"other", "noon"}, right = {id, "noon"};
+    assert_int_equal(finish(llm_service_continue(mocks, NULL, &wrong, 1, &config, &err)), LLM_INVALID_ARGUMENT);
+    stream = llm_service_continue(mocks, NULL, &right, 1, &config, &err);
+    assert_ok(llm_stream_next(stream, LLM_FOREVER, &chunk, &err));
+    assert_int_equal(chunk.kind, LLM_CHUNK_TEXT);
+    assert_int_equal(finish(stream), LLM_END);
+    llm_service_free(mocks);
+}
+
 #define rule1(test) cmocka_unit_test_setup_teardown(test, one_model, tear_down)
 #define rule2(test) cmocka_unit_test_setup_teardown(test, two_models, tear_down)
 
@@ -671,6 +702,7 @@ int main(void)
         rule2(test_the_system_prompt_is_every_models),
         rule2(test_reset_is_for_later_requests),
         rule2(test_figures),
+        cmocka_unit_test(test_results_of_tools_continue_the_session),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,7 +65,7 @@ static void cpu_free_model(void *model) { cpu_model_free(model); }
 static void cpu_memory(void *model, engine_memory *memory)
 {
     const cpu_model *m = model;
-    *memory = (engine_memory){.weights_bytes = m->weights_bytes, .kv_bytes = m->kv_bytes,
+    *memory = (engine_memory){.weights_bytes = m->weights_bytes + m->adapter_bytes, .kv_bytes = m->kv_bytes,
                               .work_bytes = m->work.bytes + m->partial_bytes};
     memory->peak_bytes = memory->weights_bytes + memory->kv_bytes + memory->work_bytes;
 }
@@ -110,7 +110,8 @@ static llm_status cpu_seq_fork(void *state, void **out, llm_error *err)
 {
     cpu_seq *seq = state, *copy = mem_alloc_zero(1, sizeof *copy);
     if (!copy) return error_no_memory(err, "a sequence");
-    copy->model = seq->model;
+    *copy = *seq;
+    copy->cache = (kv_cache){0};
     llm_status status = kv_cache_fork(&seq->cache, &copy->cache, err);
     if (status != LLM_OK) mem_free(copy);
     else *out = copy;
@@ -191,6 +192,21 @@ static llm_status cpu_forward_batch(void *model, const engine_batch_item *items,
     return cpu_forward(model, items, (cpu_seq *const *)seqs, num_items, logits, err);
 }
 
+static llm_status cpu_load_adapter(void *model, const adapter_layer *layers, int num_layers, void **out, llm_error *err)
+{
+    cpu_adapter *adapter;
+    llm_status status = cpu_adapter_load(model, layers, num_layers, &adapter, err);
+    *out = adapter;
+    return status;
+}
+
+static void cpu_free_adapter(void *adapter) { cpu_adapter_free(adapter); }
+
+static llm_status cpu_set_adapters(void *seq, void *const *adapters, const float *strengths, int count, llm_error *err)
+{
+    return cpu_seq_set_adapters(seq, (cpu_adapter *const *)adapters, strengths, count, err);
+}
+
 static void cpu_interrupt(void *model, bool on) { atomic_store(&((cpu_model *)model)->interrupted, on); }
 
 // Freed blocks go back to the system at once: there is no cache to limit or clear.
@@ -219,4 +235,7 @@ const engine_methods cpu_engine_methods = {
     .set_cache_limit = cpu_set_cache_limit,
     .clear_cache = cpu_clear_cache,
     .estimate = cpu_estimate,
+    .adapter_load = cpu_load_adapter,
+    .adapter_free = cpu_free_adapter,
+    .seq_set_adapters = cpu_set_adapters,
 };

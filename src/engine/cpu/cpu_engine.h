@@ -75,13 +75,25 @@ typedef struct cpu_model {
     work_buffers work;
     uint64_t weights_bytes;
     _Atomic uint64_t kv_bytes;
+    float *inner;           // [MAX_CHUNK_ROWS][inner_stride]: what lora.c computes in between; NULL: no sequence has had adapters
+    size_t inner_stride;
+    _Atomic uint64_t adapter_bytes;
     _Atomic uint64_t partial_bytes; // of work.partial, for figures asked for during a forward pass
     atomic_bool interrupted;
 } cpu_model;
 
+typedef struct cpu_adapter cpu_adapter;
+
+typedef struct cpu_adapter_use {
+    cpu_adapter *adapter;
+    float strength;
+} cpu_adapter_use;
+
 typedef struct cpu_seq {
     cpu_model *model;
     kv_cache cache;
+    cpu_adapter_use adapters[ENGINE_MAX_ADAPTERS];
+    int num_adapters;
 } cpu_seq;
 
 // ---- load.c
@@ -110,5 +122,16 @@ size_t attention_scratch_bytes(const model_desc *desc);
 size_t attention_partial_bytes(const model_desc *desc, int tokens); // at most, for a sequence of this many
 // Reads work.q (scaled, turned) and the KV cache; writes work.input.values [rows][heads * head_dim].
 llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, llm_error *err);
+
+// ---- lora.c
+typedef enum lora_place { LORA_Q, LORA_K, LORA_V, LORA_O, LORA_GATE, LORA_UP, LORA_DOWN, LORA_PLACES, LORA_HEAD = 0 } lora_place;
+
+llm_status cpu_adapter_load(cpu_model *model, const adapter_layer *layers, int num_layers, cpu_adapter **out, llm_error *err);
+void cpu_adapter_free(cpu_adapter *adapter);
+llm_status cpu_seq_set_adapters(cpu_seq *seq, cpu_adapter *const *adapters, const float *strengths, int count, llm_error *err);
+// After the product of a linear (of `block`; the head's is num_blocks) and before its bias: adds what the adapters of
+// each span's sequence change, to `result` [chunk rows][stride]. Reads the linear's input as float32 from
+// work.input.values. Sequences without adapters are not touched.
+void lora_add(cpu_model *model, const chunk_span *spans, int num_spans, int block, lora_place place, float *result, size_t stride);
 
 #endif

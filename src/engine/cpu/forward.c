@@ -311,6 +311,12 @@ static void after_ffn(chunk *c, int row) { add_result(c, row, &c->block->down, &
 
 // ---- A layer, and the head
 
+// What adapters change of a product, before its bias.
+static void adapt(const chunk *c, lora_place place, float *result, size_t stride)
+{
+    lora_add(c->model, c->spans, c->num_spans, c->layer, place, result, stride);
+}
+
 static llm_status run_layer(chunk *c, int layer, llm_error *err)
 {
     cpu_model *model = c->model;
@@ -327,18 +333,25 @@ static llm_status run_layer(chunk *c, int layer, llm_error *err)
     shape_input(model, model->desc.hidden_size, c->num_rows);
     for_rows(c, before_attention);
     run_group(model, &qkv, c->num_rows);
+    adapt(c, LORA_Q, work->q, work->q_stride);
+    adapt(c, LORA_K, work->k, work->kv_stride);
+    adapt(c, LORA_V, work->v, work->kv_stride);
     for_rows(c, store_row);
     llm_status status = attention_run(model, layer, c->spans, c->num_spans, err);
     if (status != LLM_OK) return status;
     shape_input(model, c->block->o.matrix.cols, c->num_rows);
     for_rows(c, quantize_attention);
     run_group(model, &output, c->num_rows);
+    adapt(c, LORA_O, work->result, work->hidden_stride);
     shape_input(model, model->desc.hidden_size, c->num_rows);
     for_rows(c, between_attention_and_ffn);
     run_group(model, &gate_up, c->num_rows);
+    adapt(c, LORA_GATE, work->gate, work->ffn_stride);
+    adapt(c, LORA_UP, work->up, work->ffn_stride);
     shape_input(model, c->desc->ffn.size, c->num_rows);
     for_rows(c, activate_row);
     run_group(model, &down, c->num_rows);
+    adapt(c, LORA_DOWN, work->result, work->hidden_stride);
     for_rows(c, after_ffn);
     return LLM_OK;
 }
@@ -367,6 +380,10 @@ static void run_head(chunk *c, int begin, int end, float *logits)
         quantize_input(model, &group, i - begin, false);
     }
     run_group(model, &group, end - begin);
+    for (int i = begin; i < end; i++) { // the rows that matter lie apart in the chunk, and side by side here
+        chunk_span row = {.seq = c->spans[c->spans_of[c->logit_rows[i]]].seq, .row = i - begin, .rows = 1};
+        lora_add(model, &row, 1, model->desc.num_blocks, LORA_HEAD, result, stride);
+    }
     for (int i = 0; i < end - begin; i++) {
         float *row = logits + (size_t)i * vocab;
         if (!direct) memcpy(row, result + (size_t)i * stride, vocab * sizeof *row);

@@ -327,6 +327,7 @@ void cpu_model_free(cpu_model *model)
     free_norm(&model->final_norm);
     mem_free(model->head.bias);
     free_buffers(&model->work);
+    mem_free(model->inner);
     kv_layout_free(&model->kv);
     model_desc_free(&model->desc);
     mem_free(model);
