@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 # Which MLX `make mlx` takes: cpu, cuda, or metal; empty is the one for this system.
 MLX ?=
 
-.PHONY: all setup mlx chat model test asan tsan fuzz coverage neon test-mlx bench format-check install deb docs clean help
+.PHONY: all setup mlx chat model test asan tsan fuzz coverage neon test-mlx bench bench-peers format-check install deb docs clean help
 all: build/llmlocal
 
 setup:
@@ -51,6 +51,14 @@ bench: build/llmlocal
 format-check:
 	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run -Werror
 
+# Ours and llama.cpp by turns, over the two models of the tests.
+bench-peers: bench
+	@for name in smollm2 gemma3; do gguf=$$(sh tools/fetch_model.sh $$name) && { test -d .cache/models/$$name-4bit || \
+	    build/llmlocal convert "$$gguf" .cache/models/$$name-4bit --bits 4 --group-size 64 >&2; } || exit 1; done
+	@peer=$$(sh tools/fetch_peer.sh) && python3 bench/side_by_side.py --peer "$$peer" --csv build/bench-peers.csv \
+	    --model smollm2=.cache/models/smollm2-4bit,.cache/gguf/smollm2-135m-instruct-q4_1.gguf,.cache/peer/smollm2-135m-instruct-q4_1-q4_0.gguf \
+	    --model gemma3=.cache/models/gemma3-4bit,.cache/gguf/gemma3-270m-q4_k_m.gguf,.cache/peer/gemma3-270m-q4_k_m-q4_0.gguf
+
 install: build/llmlocal
 	@cmake --install build
 
@@ -81,6 +89,7 @@ help:
 	@echo 'make test-mlx   the tests of the MLX engine, on the processor'
 	@echo 'make coverage   line coverage of the tests'
 	@echo 'make bench      build the benchmarks into build/bench'
+	@echo 'make bench-peers    build llama.cpp (ten minutes) and measure it and llmlocal by turns'
 	@echo 'make format-check   what clang-format would change'
 	@echo 'make install    install under PREFIX=$(PREFIX)'
 	@echo 'make deb        Debian packages, in build'

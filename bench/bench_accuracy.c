@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static llm_error err;
 
@@ -129,9 +130,17 @@ int main(int argc, char **argv)
     side exact = open_side(argv[1], PRECISION_EXACT), fast = open_side(argv[1], PRECISION_FAST);
     totals prefilled = {0}, decoded = {0};
     float *a = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *a), *b = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *b);
-    int total = (int)ids.count < limit ? (int)ids.count : limit;
-    for (int begin = 0; begin < total; begin += window)
-        run_window(exact, fast, ids.ids + begin, total - begin < window ? total - begin : window, vocab, a, b, &prefilled, &decoded);
+    // Every window begins as the model's texts do: a Gemma without its <bos> predicts nothing.
+    token_list start = {0};
+    check(tokenizer_encode(tok, "", 0, TOKENIZER_ADD_SPECIAL, &start, &err));
+    int total = (int)ids.count < limit ? (int)ids.count : limit, num_start = (int)start.count;
+    int32_t *tokens = mem_alloc_zero((size_t)(window + num_start), sizeof *tokens);
+    if (num_start) memcpy(tokens, start.ids, (size_t)num_start * sizeof *tokens);
+    for (int begin = 0; begin < total; begin += window) {
+        int count = total - begin < window ? total - begin : window;
+        memcpy(tokens + num_start, ids.ids + begin, (size_t)count * sizeof *tokens);
+        run_window(exact, fast, tokens, num_start + count, vocab, a, b, &prefilled, &decoded);
+    }
     print("prefilled", &prefilled);
     print("decoded", &decoded);
     return 0;

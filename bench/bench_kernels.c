@@ -27,6 +27,7 @@ typedef struct bench_job {
     float *y;
     size_t y_stride;
     int num_tokens, passes;
+    bool narrow;
     volatile uint64_t sink[MAX_THREADS * 8];
 } bench_job;
 
@@ -157,7 +158,7 @@ static void quantize(bench_job *job, int thread)
 {
     int begin = part(job->num_tokens, job, thread), end = part(job->num_tokens, job, thread + 1);
     job->table->quantize_rows(job->x + (size_t)begin * (size_t)job->quantized->cols, (size_t)job->quantized->cols,
-                              end - begin, job->quantized, begin);
+                              end - begin, job->narrow, job->quantized, begin);
 }
 
 static uint64_t random_state = 88172645463325252u;

@@ -44,7 +44,7 @@ typedef struct engine_model engine_model;
 typedef struct engine_seq engine_seq;
 typedef struct engine_adapter engine_adapter;
 
-// One sequence's part of a batch: its next `num_tokens` tokens. Logits are wanted for the last `num_logits` of them.
+// One sequence's part of a batch: its next `num_tokens` tokens; one token alone may be computed more precisely than several. Logits are wanted for the last `num_logits` of them.
 typedef struct engine_batch_item {
     engine_seq *seq;
     const int32_t *tokens;

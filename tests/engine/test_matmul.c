@@ -34,12 +34,14 @@ static quantized_rows new_quantized(int num_rows, int cols, int group_size)
                             .hi = mem_alloc_aligned(64, count),
                             .lo = mem_alloc_aligned(64, count),
                             .scale = malloc(groups * sizeof(float)),
-                            .sum = malloc(groups * sizeof(float))};
+                            .sum = malloc(groups * sizeof(float)),
+                            .narrow = malloc((size_t)num_rows),
+                            .wide = malloc(count / 32)};
 }
 
 static void free_quantized(quantized_rows *q)
 {
-    mem_free(q->hi), mem_free(q->lo), free(q->scale), free(q->sum);
+    mem_free(q->hi), mem_free(q->lo), free(q->scale), free(q->sum), free(q->narrow), free(q->wide);
 }
 
 // Activations that make the largest sums; `sum` follows them.
@@ -48,6 +50,12 @@ static void set_extremes(quantized_rows *q)
     int count = q->num_rows * q->cols;
     memset(q->hi, random_bits() % 2 ? 127 : -127, (size_t)count);
     memset(q->lo, random_bits() % 2 ? 63 : -64, (size_t)count);
+    if (random_bits() % 2) { // one dot each, but for the widest quads of some rows
+        memset(q->narrow, 1, (size_t)q->num_rows);
+        memset(q->wide, 0, (size_t)count / 32);
+        memset(q->hi, 0, (size_t)count);
+        memset(q->lo, random_bits() % 2 ? 127 : -127, (size_t)count);
+    }
     for (int group = 0; group < count / q->group_size; group++)
         q->sum[group] = (float)(q->group_size * (128 * q->hi[0] + q->lo[0])) * q->scale[group];
 }
@@ -70,8 +78,12 @@ static problem new_problem(random_weights weights, int num_tokens)
     }
     if (weights.view.type == DTYPE_U32) {
         p.quantized = new_quantized(num_tokens, p.cols, weights.view.group_size);
-        tables[0]->quantize_rows(p.x, p.x_stride, num_tokens, &p.quantized, 0);
-        if (random_bits() % 4 == 0) set_extremes(&p.quantized);
+        uint64_t kind = random_bits() % 4; // rows of one kind, of both, or extremes
+        for (int t = 0; t < num_tokens; t++) {
+            bool narrow = kind == 0 || (kind == 1 && random_bits() % 2);
+            tables[0]->quantize_rows(p.x + (size_t)t * p.x_stride, p.x_stride, 1, narrow, &p.quantized, t);
+        }
+        if (kind == 3) set_extremes(&p.quantized);
     }
     return p;
 }
@@ -229,35 +241,55 @@ static void test_long_rows(void **state)
     }
 }
 
-static void check_quantised(const float *x, size_t stride, int rows, int cols, int group_size)
+// Where hi may be 0, and where lo then has 8 bits; at most one quad in eight keeps hi.
+static void check_wide_quads(const quantized_rows *q, int row, bool narrow)
+{
+    int count = 0, at = row * q->cols;
+    assert_int_equal(q->narrow[row], narrow);
+    for (int quad = 0; quad < q->cols / 4; quad++) {
+        bool wide = q->wide[(at + 4 * quad) / 32] >> quad % 8 & 1;
+        count += wide;
+        for (int i = at + 4 * quad; i < at + 4 * quad + 4; i++) {
+            if (!wide) assert_int_equal(q->hi[i], 0);
+            assert_true(wide ? q->lo[i] >= -64 && q->lo[i] <= 63 : q->lo[i] >= -127);
+        }
+    }
+    assert_true(narrow ? count <= q->cols / 4 / 8 : count == q->cols / 4);
+}
+
+static void check_quantised(const float *x, size_t stride, int rows, int cols, int group_size, bool narrow, bool finite)
 {
     quantized_rows expected = new_quantized(rows + 1, cols, group_size);
     size_t count = (size_t)(rows * cols), groups = count / (size_t)group_size, skip = (size_t)cols;
     size_t skip_groups = skip / (size_t)group_size;
-    tables[0]->quantize_rows(x, stride, rows, &expected, 1);
+    tables[0]->quantize_rows(x, stride, rows, narrow, &expected, 1);
     for (int i = 1; i < num_tables; i++) {
         quantized_rows got = new_quantized(rows + 1, cols, group_size);
         int middle = rows / 2;
-        tables[i]->quantize_rows(x, stride, middle, &got, 1);
-        tables[i]->quantize_rows(x + (size_t)middle * stride, stride, rows - middle, &got, 1 + middle);
+        tables[i]->quantize_rows(x, stride, middle, narrow, &got, 1);
+        tables[i]->quantize_rows(x + (size_t)middle * stride, stride, rows - middle, narrow, &got, 1 + middle);
         assert_memory_equal(got.hi + skip, expected.hi + skip, count);
         assert_memory_equal(got.lo + skip, expected.lo + skip, count);
+        assert_memory_equal(got.narrow + 1, expected.narrow + 1, (size_t)rows);
+        assert_memory_equal(got.wide + skip / 32, expected.wide + skip / 32, count / 32);
         assert_memory_equal(got.scale + skip_groups, expected.scale + skip_groups, groups * sizeof(float));
         assert_memory_equal(got.sum + skip_groups, expected.sum + skip_groups, groups * sizeof(float));
         free_quantized(&got);
     }
-    for (int row = 0; row < rows; row++)
+    for (int row = 0; row < rows; row++) {
+        if (finite) check_wide_quads(&expected, row + 1, narrow);
         for (int col = 0; col < cols; col++) {
             size_t at = skip + (size_t)(row * cols + col);
             float scale = expected.scale[at / (size_t)group_size], value = x[(size_t)row * stride + (size_t)col];
             int q = 128 * expected.hi[at] + expected.lo[at];
-            assert_true(abs(q) <= 16319 && expected.lo[at] >= -64 && expected.lo[at] <= 63);
+            assert_true(abs(q) <= 16319);
             if (!isfinite(scale)) continue;
             // half a step, and the roundings of scale, its inverse and the product: 3 * 2^-24 of at most 16319
             // steps
             if (fabs((double)value - q * (double)scale) > 0.5032 * (double)scale + 0x1p-100)
                 fail_msg("%g became %d * %g", (double)value, q, (double)scale);
         }
+    }
     free_quantized(&expected);
 }
 
@@ -274,7 +306,8 @@ static void test_quantised_activations(void **state)
             if (round >= 200 && random_bits() % 40 == 0) x[i] = specials[random_bits() % 9];
             if (round >= 300 && random_bits() % 60 == 0) x[i] = bits_to_float((uint32_t)random_bits()); // NaNs too
         }
-        check_quantised(x, stride, rows, cols, group_size);
+        check_quantised(x, stride, rows, cols, group_size, false, round < 200);
+        check_quantised(x, stride, rows, cols, group_size, true, round < 200);
         free(x);
     }
 }
@@ -287,7 +320,7 @@ static void test_ties_round_to_even(void **state)
     static const int expected[] = {16319, 0, 2, 2, 0, -2, -2, 64, 64, -64};
     for (int i = 0; i < num_tables; i++) {
         quantized_rows q = new_quantized(1, 32, 32);
-        tables[i]->quantize_rows(x, 32, 1, &q, 0);
+        tables[i]->quantize_rows(x, 32, 1, false, &q, 0);
         assert_true(q.scale[0] == 1.0f);
         for (int k = 0; k < 10; k++) assert_int_equal(128 * q.hi[k] + q.lo[k], expected[k]);
         free_quantized(&q);
@@ -303,7 +336,7 @@ static void test_overflows_stay_visible(void **state)
         for (int k = 0; k < 3; k++) {
             problem p = new_problem(random_affine(4, 32, DTYPE_F16, 16, 96), 2);
             p.x[40] = bad[k];
-            tables[i]->quantize_rows(p.x, p.x_stride, 2, &p.quantized, 0);
+            tables[i]->quantize_rows(p.x, p.x_stride, 2, random_bits() % 2, &p.quantized, 0);
             tables[i]->matmul_affine(&p.packed, 0, 1, &p.quantized, 0, 2, p.y, p.y_stride);
             for (int row = 0; row < 16; row++) {
                 assert_false(isfinite(p.y[row]));

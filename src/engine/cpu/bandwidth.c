@@ -31,7 +31,7 @@ double llm_measure_read_bandwidth(int num_threads)
     thread_pool *pool;
     int allowed = cpu_count();
     if (num_threads <= 0 || num_threads > allowed) num_threads = allowed;
-    uint64_t *data = mem_alloc_aligned(64, BANDWIDTH_BYTES);
+    uint64_t *data = mem_alloc_large(BANDWIDTH_BYTES);
     if (!data || thread_pool_create(num_threads, &pool, NULL) != LLM_OK) {
         mem_free(data);
         return 0;

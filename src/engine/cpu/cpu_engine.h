@@ -67,6 +67,7 @@ typedef struct cpu_model {
     cpu_engine *engine;
     model_desc desc;        // a deep copy of what the forward pass reads; owned
     kv_layout kv;
+    uint8_t *weights;       // the data of every matrix, one after another
     packed_matrix embedding;
     cpu_block *blocks;
     cpu_norm final_norm;

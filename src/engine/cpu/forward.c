@@ -4,6 +4,10 @@
 #include <math.h>
 #include <string.h>
 
+// Every later token attends to the first ones of a text, whose activations are the largest: their errors would be
+// everywhere.
+enum { PRECISE_POSITIONS = 4 };
+
 // One chunk: rows of several sequences.
 typedef struct chunk {
     cpu_model *model;
@@ -15,6 +19,7 @@ typedef struct chunk {
     int32_t tokens[MAX_CHUNK_ROWS];
     int positions[MAX_CHUNK_ROWS];
     int spans_of[MAX_CHUNK_ROWS];       // row -> span
+    bool narrow[MAX_CHUNK_ROWS];        // the row is part of a prompt: its activations are quantised with fewer bits
     int logit_rows[MAX_CHUNK_ROWS];     // rows whose logits are wanted
 } chunk;
 
@@ -116,9 +121,9 @@ static void run_group(cpu_model *model, const matmul_group *group, int num_rows)
     cpu_model_run(model, job.first_item[group->count], matmul_item, &job);
 }
 
-// Makes the integer forms of rows [begin, end) of the input that the matrices read. shape_input has said how wide
+// Makes the integer forms of a row of the input that the matrices read. shape_input has said how wide
 // they are.
-static void quantize_input(cpu_model *model, const matmul_group *group, int begin, int end)
+static void quantize_input(cpu_model *model, const matmul_group *group, int row, bool narrow)
 {
     activations *input = &model->work.input;
     const quantized_rows *done[3];
@@ -129,7 +134,7 @@ static void quantize_input(cpu_model *model, const matmul_group *group, int begi
         for (int j = 0; j < forms; j++) again |= done[j] == rows;
         if (again) continue;
         done[forms++] = rows;
-        model->engine->kernels->quantize_rows(input->values + (size_t)begin * input->stride, input->stride, end - begin, rows, begin);
+        model->engine->kernels->quantize_rows(input->values + (size_t)row * input->stride, input->stride, 1, narrow, rows, row);
     }
 }
 
@@ -213,7 +218,7 @@ static void before_attention(chunk *c, int row)
     matmul_group group = {0};
     attention_group(c, &group);
     apply_norm(c->model->engine->kernels, &c->block->pre_attention, hidden_row(c, row), input_row(c, row), c->model->desc.hidden_size);
-    quantize_input(c->model, &group, row, row + 1);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void turn(const chunk *c, float *heads, int num_heads, int row)
@@ -257,7 +262,7 @@ static void quantize_attention(chunk *c, int row)
 {
     matmul_group group = {0};
     add_to_group(&group, &c->block->o, NULL, 0);
-    quantize_input(c->model, &group, row, row + 1);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void ffn_group(const chunk *c, matmul_group *group)
@@ -284,7 +289,7 @@ static void between_attention_and_ffn(chunk *c, int row)
     ffn_group(c, &group);
     add_result(c, row, &c->block->o, &c->block->post_attention);
     apply_norm(c->model->engine->kernels, &c->block->pre_ffn, hidden_row(c, row), input_row(c, row), c->model->desc.hidden_size);
-    quantize_input(c->model, &group, row, row + 1);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void activate_row(chunk *c, int row)
@@ -299,7 +304,7 @@ static void activate_row(chunk *c, int row)
     k->activate(c->desc->ffn.activation, gated ? gate : up, gated ? up : NULL, size, input_row(c, row));
     matmul_group group = {0};
     add_to_group(&group, &c->block->down, NULL, 0);
-    quantize_input(c->model, &group, row, row + 1);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void after_ffn(chunk *c, int row) { add_result(c, row, &c->block->down, &c->block->post_ffn); }
@@ -372,7 +377,7 @@ static void run_head(chunk *c, int begin, int end, float *logits)
     shape_input(model, model->desc.hidden_size, end - begin);
     for (int i = begin; i < end; i++) {
         apply_norm(model->engine->kernels, &model->final_norm, hidden_row(c, c->logit_rows[i]), input_row(c, i - begin), model->desc.hidden_size);
-        quantize_input(model, &group, i - begin, i - begin + 1);
+        quantize_input(model, &group, i - begin, false);
     }
     run_group(model, &group, end - begin);
     for (int i = begin; i < end; i++) { // the rows that matter lie apart in the chunk, and side by side here
@@ -417,6 +422,7 @@ static void fill_chunk(chunk *c, const engine_batch_item *items, cpu_seq *const 
             c->tokens[c->num_rows] = items[i].tokens[done[i] + t];
             c->positions[c->num_rows] = start[i] + done[i] + t;
             c->spans_of[c->num_rows] = c->num_spans;
+            c->narrow[c->num_rows] = items[i].num_tokens > 1 && start[i] + done[i] + t >= PRECISE_POSITIONS;
             if (done[i] + t >= items[i].num_tokens - items[i].num_logits) c->logit_rows[c->num_logit_rows++] = c->num_rows;
         }
         c->num_spans++;

@@ -11,7 +11,7 @@ typedef struct loader {
     engine_progress progress;
     void *user;
     int *uses;              // [num_tensors]: matrices that still wait for this tensor
-    size_t done, total;     // bytes packed
+    size_t done, total;     // bytes of packed matrices: filled, and all
     bool measure;           // shapes and sizes only: nothing is allocated for weights or read
     llm_error *err;
 } loader;
@@ -57,18 +57,17 @@ static void fill_tiles(void *arg, int item, int thread)
     packed_matrix_fill(job->matrix, job->view, job->row_begin, begin, end);
 }
 
-static llm_status load_matrix(loader *l, int tensor, int row_begin, int rows, packed_matrix *matrix)
+// Fills a matrix that `plan` has shaped; it takes the next bytes of the model's weights.
+static llm_status load_matrix(loader *l, int tensor, int row_begin, packed_matrix *matrix)
 {
     const weight_view *view = &l->weights->views[tensor];
-    llm_status status = l->measure ? packed_matrix_shape(matrix, view, rows, l->err) : packed_matrix_create(matrix, view, rows, l->err);
-    if (status != LLM_OK) return error_prefix(l->err, "%s", l->desc->tensors[tensor].name);
-    l->model->weights_bytes += packed_matrix_bytes(matrix);
     if (l->measure) return LLM_OK;
+    matrix->data = l->model->weights + l->done;
     fill_job job = {matrix, view, row_begin};
     thread_pool_run(l->model->engine->pool, (matrix->num_tiles + TILES_PER_ITEM - 1) / TILES_PER_ITEM, fill_tiles, &job);
     if (--l->uses[tensor] == 0 && l->weights->release) l->weights->release(l->weights->user, tensor);
     l->done += packed_matrix_bytes(matrix);
-    if (l->progress && !l->progress(l->user, (double)l->done / (double)(l->total ? l->total : 1)))
+    if (l->progress && !l->progress(l->user, (double)l->done / (double)l->total))
         return error_set(l->err, LLM_CANCELLED, "the load was cancelled");
     return LLM_OK;
 }
@@ -76,7 +75,7 @@ static llm_status load_matrix(loader *l, int tensor, int row_begin, int rows, pa
 static llm_status load_linear(loader *l, const linear_desc *desc, cpu_linear *linear)
 {
     if (desc->weight == NO_TENSOR) return LLM_OK;
-    llm_status status = load_matrix(l, desc->weight, desc->row_begin, desc->rows, &linear->matrix);
+    llm_status status = load_matrix(l, desc->weight, desc->row_begin, &linear->matrix);
     if (status == LLM_OK) status = load_vector(l, desc->bias, desc->row_begin, desc->rows, 0, &linear->bias);
     return status;
 }
@@ -112,13 +111,17 @@ static llm_status load_block(loader *l, const block_desc *desc, cpu_block *block
     return status;
 }
 
-static void count_use(loader *l, const linear_desc *linear)
+static llm_status plan_matrix(loader *l, int tensor, int rows, packed_matrix *matrix)
 {
-    if (linear->weight == NO_TENSOR) return;
-    const weight_view *view = &l->weights->views[linear->weight];
-    size_t bits = view->bits ? (size_t)view->bits : 8 * dtype_size(view->type);
-    l->uses[linear->weight]++;
-    l->total += (size_t)linear->rows * (size_t)linear->cols * bits / 8;
+    llm_status status = packed_matrix_shape(matrix, &l->weights->views[tensor], rows, l->err);
+    if (status != LLM_OK) return error_prefix(l->err, "%s", l->desc->tensors[tensor].name);
+    l->uses[tensor]++;
+    return mem_add(l->total, packed_matrix_bytes(matrix), &l->total) ? LLM_OK : error_no_memory(l->err, "packed weights");
+}
+
+static llm_status plan_linear(loader *l, const linear_desc *desc, cpu_linear *linear)
+{
+    return desc->weight == NO_TENSOR ? LLM_OK : plan_matrix(l, desc->weight, desc->rows, &linear->matrix);
 }
 
 static bool is_tied(const model_desc *desc)
@@ -126,20 +129,26 @@ static bool is_tied(const model_desc *desc)
     return desc->head.weight == desc->embedding && desc->head.row_begin == 0 && desc->head.rows == desc->vocab_size;
 }
 
+// Shapes every matrix and gets the memory for all of them: one piece, so that it can lie on huge pages.
 static llm_status plan(loader *l)
 {
     const model_desc *desc = l->desc;
+    cpu_model *model = l->model;
     l->uses = mem_alloc_zero((size_t)desc->num_tensors, sizeof *l->uses);
-    l->model->blocks = mem_alloc_zero((size_t)desc->num_blocks, sizeof *l->model->blocks);
-    if (!l->uses || !l->model->blocks) return error_no_memory(l->err, "a model");
-    count_use(l, &(linear_desc){.weight = desc->embedding, .rows = desc->vocab_size, .cols = desc->hidden_size});
-    if (!is_tied(desc)) count_use(l, &desc->head);
-    for (int i = 0; i < desc->num_blocks; i++) {
+    model->blocks = mem_alloc_zero((size_t)desc->num_blocks, sizeof *model->blocks);
+    if (!l->uses || !model->blocks) return error_no_memory(l->err, "a model");
+    llm_status status = plan_matrix(l, desc->embedding, desc->vocab_size, &model->embedding);
+    for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) {
         linear_pair linears[BLOCK_LINEARS];
-        block_linears(&desc->blocks[i], &l->model->blocks[i], linears);
-        for (int j = 0; j < BLOCK_LINEARS; j++) count_use(l, linears[j].desc);
+        block_linears(&desc->blocks[i], &model->blocks[i], linears);
+        for (int j = 0; status == LLM_OK && j < BLOCK_LINEARS; j++) status = plan_linear(l, linears[j].desc, linears[j].linear);
     }
-    return LLM_OK;
+    if (status == LLM_OK && !is_tied(desc)) status = plan_linear(l, &desc->head, &model->head);
+    if (status != LLM_OK) return status;
+    model->weights_bytes = l->total;
+    if (l->measure) return LLM_OK;
+    model->weights = mem_alloc_large(l->total);
+    return model->weights ? LLM_OK : error_no_memory(l->err, "packed weights");
 }
 
 // ---- Buffers
@@ -160,11 +169,12 @@ static float *buffer(work_buffers *work, size_t rows, size_t stride, bool *compl
 static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group_size, size_t cols, bool *complete)
 {
     size_t bytes = MAX_CHUNK_ROWS * cols, groups = MAX_CHUNK_ROWS * (cols / (size_t)group_size + 1);
-    work->bytes += 2 * bytes + 2 * groups * sizeof(float);
+    work->bytes += 2 * bytes + bytes / 32 + MAX_CHUNK_ROWS + 2 * groups * sizeof(float);
     if (!complete) return;
     *rows = (quantized_rows){.group_size = group_size, .hi = mem_alloc_aligned(64, bytes), .lo = mem_alloc_aligned(64, bytes),
-                             .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float))};
-    if (!rows->hi || !rows->lo || !rows->scale || !rows->sum) *complete = false;
+                             .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float)),
+                             .narrow = mem_alloc_zero(MAX_CHUNK_ROWS, 1), .wide = mem_alloc_zero(bytes / 32, 1)};
+    if (!rows->hi || !rows->lo || !rows->scale || !rows->sum || !rows->narrow || !rows->wide) *complete = false;
 }
 
 // Notes that a matrix of this model reads integers in groups of its size.
@@ -229,7 +239,7 @@ static llm_status load_all(loader *l)
     llm_status status = model_desc_copy(desc, &model->desc, l->err);
     if (status == LLM_OK) status = plan(l);
     if (status == LLM_OK) status = kv_layout_create(&model->kv, desc, model->engine->kv_type, l->err);
-    if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, desc->vocab_size, &model->embedding);
+    if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, &model->embedding);
     for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, &desc->blocks[i], &model->blocks[i]);
     if (status == LLM_OK) status = load_norm(l, &desc->final_norm, &model->final_norm);
     if (status == LLM_OK && !is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
@@ -279,18 +289,14 @@ static void free_norm(cpu_norm *norm)
     mem_free(norm->bias);
 }
 
-static void free_linear(cpu_linear *linear)
-{
-    packed_matrix_free(&linear->matrix);
-    mem_free(linear->bias);
-}
-
 static void free_quantized(quantized_rows *rows)
 {
     mem_free(rows->hi);
     mem_free(rows->lo);
     mem_free(rows->scale);
     mem_free(rows->sum);
+    mem_free(rows->narrow);
+    mem_free(rows->wide);
 }
 
 static void free_buffers(work_buffers *work)
@@ -309,7 +315,7 @@ static void free_block(cpu_block *block)
     cpu_norm *norms[] = {&block->pre_attention, &block->post_attention, &block->pre_ffn, &block->post_ffn, &block->q_norm, &block->k_norm};
     cpu_linear *linears[] = {&block->q, &block->k, &block->v, &block->o, &block->gate, &block->up, &block->down};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) free_norm(norms[i]);
-    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) free_linear(linears[i]);
+    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) mem_free(linears[i]->bias);
 }
 
 void cpu_model_free(cpu_model *model)
@@ -317,9 +323,9 @@ void cpu_model_free(cpu_model *model)
     if (!model) return;
     for (int i = 0; model->blocks && i < model->desc.num_blocks; i++) free_block(&model->blocks[i]);
     mem_free(model->blocks);
-    packed_matrix_free(&model->embedding);
+    mem_free(model->weights);
     free_norm(&model->final_norm);
-    free_linear(&model->head);
+    mem_free(model->head.bias);
     free_buffers(&model->work);
     mem_free(model->inner);
     kv_layout_free(&model->kv);

@@ -62,7 +62,7 @@ llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int ro
 llm_status packed_matrix_create(packed_matrix *m, const weight_view *view, int rows, llm_error *err)
 {
     llm_status status = packed_matrix_shape(m, view, rows, err);
-    if (status == LLM_OK && !(m->data = mem_alloc_aligned(CACHE_LINE, packed_matrix_bytes(m)))) {
+    if (status == LLM_OK && !(m->data = mem_alloc_large(packed_matrix_bytes(m)))) {
         *m = (packed_matrix){0};
         status = error_no_memory(err, "packed weights");
     }

@@ -21,16 +21,17 @@ typedef struct packed_matrix {
     int bits, group_size;    // affine only
     dtype scale_type;        // affine only
     size_t tile_bytes;       // a multiple of 64
-    uint8_t *data;           // [num_tiles][tile_bytes], 64-byte aligned, owned
+    uint8_t *data;           // [num_tiles][tile_bytes], 64-byte aligned; owned where packed_matrix_create made it
 } packed_matrix;
 
-// Checks that the view is of a kind this engine knows, sets the shape and allocates the data (not filled).
-// Takes rows [row_begin, row_begin + rows) of the view.
+// Checks that the view is of a kind this engine knows, and sets all but the data of a matrix of `rows` of its rows.
+llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int rows, llm_error *err);
+// The same, and allocates the data (not filled).
 llm_status packed_matrix_create(packed_matrix *m, const weight_view *view, int rows, llm_error *err);
 llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int rows, llm_error *err); // allocates nothing
 void packed_matrix_free(packed_matrix *m);
 
-// Fills tiles [tile_begin, tile_end); several threads may fill different tiles.
+// Fills tiles [tile_begin, tile_end) with rows from `row_begin` of the view on; several threads may fill different tiles.
 void packed_matrix_fill(packed_matrix *m, const weight_view *view, int row_begin, int tile_begin, int tile_end);
 
 // One row as float32 [cols]: an embedding look-up.

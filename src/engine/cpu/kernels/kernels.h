@@ -11,10 +11,15 @@
 // hi in [-127, 127] and lo in [-64, 63] for the integer nearest to x / scale, scale = max|x| of the group / 16319.
 // A NaN or an infinity makes the group's scale so: it shows in every product. `sum` is the sum of the group's quantised
 // values times their scale, which the bias term of affine weights needs.
+// A narrow row has 8 bits for most inputs: quads (four neighbouring inputs) whose hi is 0 have lo in [-127, 127], and
+// one dot serves them. The step is the same over the whole row, but finer in groups that are small throughout: it is
+// chosen so that an eighth of the quads, those with the largest magnitudes, keep hi.
 typedef struct quantized_rows {
     int num_rows, cols, group_size;
     int8_t *hi, *lo;    // [num_rows][cols], 64-byte aligned
     float *scale, *sum; // [num_rows][cols / group_size]
+    uint8_t *narrow;    // [num_rows]: 1: `wide` says where hi is not 0
+    uint8_t *wide;      // [num_rows][cols / 32]: bit j: hi of quad j of these 32 inputs is not 0. 255 in rows that are not narrow
 } quantized_rows;
 
 enum { KV_PAGE_TOKENS = 64 };
@@ -39,7 +44,7 @@ typedef struct kernels {
     const char *isa; // "scalar", "avx2", "avx512", "avx512vnni", "neon"
 
     // Row t of x [num_rows][x_stride] into rows [first, first + num_rows) of `out`.
-    void (*quantize_rows)(const float *x, size_t x_stride, int num_rows, const quantized_rows *out, int first);
+    void (*quantize_rows)(const float *x, size_t x_stride, int num_rows, bool narrow, const quantized_rows *out, int first);
 
     // y[t][16 * tile ...] = W x[t] for tiles [tile_begin, tile_end) and tokens [token_begin, token_end); y row t
     // starts at y + t * y_stride and has room for num_tiles * 16 floats.

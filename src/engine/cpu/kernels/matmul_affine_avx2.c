@@ -1,12 +1,14 @@
 // Affine weights times 15-bit activations in AVX2: a register holds 8 rows of four inputs (a quad).
 // maddubs adds two neighbouring products to 16 bits and would saturate; so sums of 16 bits take as many quads as
-// cannot overflow, then go to 32 bits, and 8-bit weights meet `hi` as their low 7 bits and their top bit.
+// cannot overflow, then go to 32 bits, and 8-bit weights go in as their low 7 bits and their top bit.
 #include "engine/cpu/kernels/matmul_avx2.h"
 #include "engine/cpu/kernels/tables.h"
 
+#define HAS_NARROW 0
 #define MAX_TILES 1
 #define MAX_TOKENS 2
 #define BEST_TOKENS 2
+#define BEST_NARROW_TOKENS 2
 
 // Quads whose products fit 16 bits together: 2 * 127 * (2^bits - 1) * run < 2^15. 8 is as many as are added at
 // once.
@@ -62,14 +64,15 @@ INLINE void octet_dots(const uint8_t *planes, const int bits, int group_size, in
     }
 }
 
-// One register of 8-bit values: 127 * 127 * 2, 127 * 2 and 255 * 64 * 2 all fit 16 bits.
+// One register of 8-bit values: 127 * 127 * 2 and 127 * 2 fit 16 bits.
 INLINE __m256i add_bytes(__m256i sums, __m256i q, __m256i x_hi, __m256i x_lo)
 {
-    const __m256i low_bits = _mm256_set1_epi8(127);
+    __m256i low = _mm256_and_si256(q, _mm256_set1_epi8(127));
     __m256i top = _mm256_and_si256(_mm256_srli_epi16(q, 7), _mm256_set1_epi8(1));
-    sums = widen(sums, _mm256_maddubs_epi16(_mm256_and_si256(q, low_bits), x_hi), 128);
+    sums = widen(sums, _mm256_maddubs_epi16(low, x_hi), 128);
     sums = widen(sums, _mm256_maddubs_epi16(top, x_hi), 128 * 128);
-    return widen(sums, _mm256_maddubs_epi16(q, x_lo), 1);
+    sums = widen(sums, _mm256_maddubs_epi16(low, x_lo), 1);
+    return widen(sums, _mm256_maddubs_epi16(top, x_lo), 128);
 }
 
 INLINE void octet_dots_8bits(const uint8_t *planes, int octet, const int8_t *hi, const int8_t *lo, size_t cols,
@@ -111,8 +114,9 @@ INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, cons
 }
 
 INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
-                             const int num_tokens)
+                             const int num_tokens, const bool narrow)
 {
+    (void)narrow;
     (void)bits, (void)r, (void)num_tiles, (void)num_tokens;
     return a->sums[t];
 }

@@ -7,9 +7,11 @@
 //             the products q * (128 * hi + lo) of 32 inputs of a group; token t's start at hi + t * cols and lo +
 //             t * cols
 //         accumulators_sum(a, bits, tile, token, num_tiles, num_tokens): an ivec, the exact sum of the products
-//     prefetch(address)
+//     accumulators_add_wide(a, planes, bits, group_size, quads, hi, cols, num_tiles, num_tokens), then
+//         accumulators_add_narrow(a, planes, bits, group_size, octet, lo, cols, num_tiles, num_tokens): the same for narrow
+//         rows, hi only for the quads of the group whose bit is set; where HAS_NARROW is 1
 //     MAX_TILES, MAX_TOKENS: the most that accumulators hold, 1 or 2, and 2 or 4; BEST_TOKENS: how many of many
-//         tokens to take at once
+//         tokens to take at once, BEST_NARROW_TOKENS for narrow rows
 // and that then defines its matmul_affine through matmul_affine. The order of the floating-point operations is
 // that of matmul_scalar.c.
 #ifndef ENGINE_CPU_MATMUL_AFFINE_IMPL_H
@@ -17,21 +19,24 @@
 #include "engine/cpu/kernels/tile.h"
 
 enum {
-    AHEAD = 4096,          // bytes that a tile is asked from memory before it is used
     SPAN_BYTES = 256 << 10 // of activations, which stay in the second-level cache while all tiles pass by
 };
 
-// How far ahead of a group that begins `done` bytes into its tile its stream has the bytes that are needed in a
-// while: past the tile's end it goes on in the next tiles, num_tiles of which are read side by side.
-INLINE size_t stream_ahead(const packed_matrix *w, size_t done, const int num_tiles)
+// The quads of a group that are wide in some of the tokens: hi is 0 in the others.
+INLINE unsigned wide_quads(const quantized_rows *x, int token, int group, const int num_tokens)
 {
-    return AHEAD + (done + AHEAD >= w->tile_bytes ? (size_t)(num_tiles - 1) * w->tile_bytes : 0);
+    size_t stride = (size_t)(x->cols / 32);
+    const uint8_t *wide = x->wide + (size_t)token * stride + (size_t)(group * x->group_size / 32);
+    unsigned quads = 0;
+    for (int octet = 0; octet < x->group_size / 32; octet++)
+        UNROLL for (int t = 0; t < num_tokens; t++) quads |= (unsigned)wide[(size_t)t * stride + (size_t)octet] << 8 * octet;
+    return quads;
 }
 
-// One pass over `num_tiles` neighbouring tiles for `num_tokens` tokens; both, and bits, are constants after
-// inlining. `fresh`: the tiles come from memory, not from a cache.
+// One pass over `num_tiles` neighbouring tiles for `num_tokens` tokens; both, bits and narrow are constants after
+// inlining.
 INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows *x, int token, float *y,
-                         size_t y_stride, bool fresh, const int bits, const int num_tiles, const int num_tokens)
+                         size_t y_stride, const bool narrow, const int bits, const int num_tiles, const int num_tokens)
 {
     const int group_size = w->group_size, num_groups = w->cols / group_size;
     const size_t cols = (size_t)x->cols, scale_bytes = tile_scale_bytes(w->scale_type);
@@ -47,26 +52,30 @@ INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows 
         UNROLL for (int t = 0; t < num_tokens; t++) sums[r][t] = vec_zero();
     }
     for (int group = 0; group < num_groups; group++) {
-        size_t ahead = stream_ahead(w, (size_t)group * group_bytes, num_tiles);
         accumulators dots;
         accumulators_clear(&dots, num_tiles, num_tokens);
-        for (int octet = 0; octet < group_size / 32; octet++, hi += 32, lo += 32) {
-            if (fresh)
-                UNROLL for (int r = 0; r < num_tiles; r++) UNROLL for (int line = 0; line < bits; line++)
-                    prefetch(planes[r] + ahead + (octet * bits + line) * 64);
-            accumulators_add(&dots, planes, bits, group_size, octet, hi, lo, cols, num_tiles, num_tokens);
-        }
+#if HAS_NARROW
+        if (narrow) {
+            unsigned quads = wide_quads(x, token, group, num_tokens);
+            if (quads) accumulators_add_wide(&dots, planes, bits, group_size, quads, hi, cols, num_tiles, num_tokens);
+            for (int octet = 0; octet < group_size / 32; octet++)
+                accumulators_add_narrow(&dots, planes, bits, group_size, octet, lo + 32 * octet, cols, num_tiles, num_tokens);
+        } else
+#endif
+            for (int octet = 0; octet < group_size / 32; octet++)
+                accumulators_add(&dots, planes, bits, group_size, octet, hi + 32 * octet, lo + 32 * octet, cols, num_tiles,
+                                 num_tokens);
+        hi += group_size, lo += group_size;
         UNROLL for (int r = 0; r < num_tiles; r++)
         {
-            if (fresh) prefetch(planes[r] + ahead + group_bytes - 64); // the next group's scales
             vec scale = load_floats(w->scale_type, planes[r] - 2 * scale_bytes);
             vec bias = load_floats(w->scale_type, planes[r] - scale_bytes);
             UNROLL for (int t = 0; t < num_tokens; t++)
             {
                 size_t at = (size_t)t * (size_t)num_groups + (size_t)group;
                 vec factor = vec_mul(scale, vec_splat(x_scale[at]));
-                sums[r][t] = vec_multiply_add(vec_of(accumulators_sum(&dots, bits, r, t, num_tiles, num_tokens)),
-                                              factor, sums[r][t]);
+                ivec dot = accumulators_sum(&dots, bits, r, t, num_tiles, num_tokens, narrow);
+                sums[r][t] = vec_multiply_add(vec_of(dot), factor, sums[r][t]);
                 sums[r][t] = vec_fma(bias, x_sum[at], sums[r][t]);
             }
             planes[r] += group_bytes;
@@ -77,35 +86,45 @@ INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows 
 }
 
 typedef void affine_block_function(const packed_matrix *w, int tile, const quantized_rows *x, int token, float *y,
-                                   size_t y_stride, bool fresh);
+                                   size_t y_stride);
 
-#define BLOCK(bits, tiles, tokens)                                                                                \
-    static void affine_##bits##_##tiles##x##tokens(const packed_matrix *w, int tile, const quantized_rows *x,     \
-                                                   int token, float *y, size_t y_stride, bool fresh)              \
+#define BLOCK(narrow, bits, tiles, tokens)                                                                        \
+    static void affine_##narrow##_##bits##_##tiles##x##tokens(                                                    \
+        const packed_matrix *w, int tile, const quantized_rows *x, int token, float *y, size_t y_stride)          \
     {                                                                                                             \
-        affine_block(w, tile, x, token, y, y_stride, fresh, bits, tiles, tokens);                                 \
+        affine_block(w, tile, x, token, y, y_stride, narrow, bits, tiles, tokens);                                \
     }
-#define NAME(bits, tiles, tokens) affine_##bits##_##tiles##x##tokens,
+#define NAME(narrow, bits, tiles, tokens) affine_##narrow##_##bits##_##tiles##x##tokens,
 #if MAX_TOKENS == 4
-#define FOR_TOKENS(X, bits, tiles) X(bits, tiles, 1) X(bits, tiles, 2) X(bits, tiles, 3) X(bits, tiles, 4)
+#define FOR_TOKENS(X, narrow, bits, tiles)                                                                        \
+    X(narrow, bits, tiles, 1) X(narrow, bits, tiles, 2) X(narrow, bits, tiles, 3) X(narrow, bits, tiles, 4)
 #else
-#define FOR_TOKENS(X, bits, tiles) X(bits, tiles, 1) X(bits, tiles, 2)
+#define FOR_TOKENS(X, narrow, bits, tiles) X(narrow, bits, tiles, 1) X(narrow, bits, tiles, 2)
 #endif
 #if MAX_TILES == 2
-#define BLOCKS(bits) FOR_TOKENS(BLOCK, bits, 1) FOR_TOKENS(BLOCK, bits, 2)
-#define NAMES(bits) [bits] = {{FOR_TOKENS(NAME, bits, 1)}, {FOR_TOKENS(NAME, bits, 2)}},
+#define BLOCKS(narrow, bits) FOR_TOKENS(BLOCK, narrow, bits, 1) FOR_TOKENS(BLOCK, narrow, bits, 2)
+#define NAMES(narrow, bits) [bits] = {{FOR_TOKENS(NAME, narrow, bits, 1)}, {FOR_TOKENS(NAME, narrow, bits, 2)}},
 #else
-#define BLOCKS(bits) FOR_TOKENS(BLOCK, bits, 1)
-#define NAMES(bits) [bits] = {{FOR_TOKENS(NAME, bits, 1)}},
+#define BLOCKS(narrow, bits) FOR_TOKENS(BLOCK, narrow, bits, 1)
+#define NAMES(narrow, bits) [bits] = {{FOR_TOKENS(NAME, narrow, bits, 1)}},
 #endif
-#define FOR_BITS(X) X(2) X(3) X(4) X(5) X(6) X(8)
+#define FOR_BITS(X, narrow) X(narrow, 2) X(narrow, 3) X(narrow, 4) X(narrow, 5) X(narrow, 6) X(narrow, 8)
 
-FOR_BITS(BLOCKS)
-static affine_block_function *const blocks[9][MAX_TILES][MAX_TOKENS] = {FOR_BITS(NAMES)};
+FOR_BITS(BLOCKS, 0)
+#if HAS_NARROW
+FOR_BITS(BLOCKS, 1)
+static affine_block_function *const blocks[2][9][MAX_TILES][MAX_TOKENS] = {{FOR_BITS(NAMES, 0)}, {FOR_BITS(NAMES, 1)}};
+#else
+static affine_block_function *const blocks[1][9][MAX_TILES][MAX_TOKENS] = {{FOR_BITS(NAMES, 0)}};
+#endif
 
-static inline int block_tokens(int left)
+// How many of `left` tokens to take, and whether some of them are narrow rows.
+static inline int block_tokens(const quantized_rows *x, int token, int left, bool *narrow)
 {
-    return left <= MAX_TOKENS ? left : BEST_TOKENS;
+    *narrow = HAS_NARROW && x->narrow && x->narrow[token];
+    int count = left <= MAX_TOKENS ? left : *narrow ? BEST_NARROW_TOKENS : BEST_TOKENS;
+    for (int t = 1; HAS_NARROW && x->narrow && t < count; t++) *narrow = *narrow || x->narrow[token + t];
+    return count;
 }
 
 static void matmul_affine(const packed_matrix *w, int tile_begin, int tile_end, const quantized_rows *x,
@@ -113,13 +132,17 @@ static void matmul_affine(const packed_matrix *w, int tile_begin, int tile_end, 
 {
     int span = SPAN_BYTES / 2 / x->cols / BEST_TOKENS * BEST_TOKENS;
     if (span < MAX_TOKENS) span = MAX_TOKENS;
+    // Few tokens wait for memory, which is read fastest as one stream: the processor sees it coming by itself. Two tiles
+    // side by side come at less than half the rate (Zen 4), with or without prefetch instructions.
+    const bool one_stream = token_end - token_begin <= MAX_TOKENS;
     for (int first = token_begin; first < token_end; first += span) {
         int end = token_end - first < span ? token_end : first + span, num_tiles;
         for (int tile = tile_begin; tile < tile_end; tile += num_tiles) {
-            num_tiles = tile_end - tile < MAX_TILES ? tile_end - tile : MAX_TILES;
+            num_tiles = one_stream || tile + MAX_TILES > tile_end ? 1 : MAX_TILES;
             for (int token = first, count; token < end; token += count) {
-                count = block_tokens(end - token);
-                blocks[w->bits][num_tiles - 1][count - 1](w, tile, x, token, y, y_stride, token == first);
+                bool narrow;
+                count = block_tokens(x, token, end - token, &narrow);
+                blocks[narrow][w->bits][num_tiles - 1][count - 1](w, tile, x, token, y, y_stride);
             }
         }
     }

@@ -4,9 +4,11 @@
 #include "engine/cpu/kernels/matmul_neon.h"
 #include "engine/cpu/kernels/tables.h"
 
+#define HAS_NARROW 0
 #define MAX_TILES 1
 #define MAX_TOKENS 2
 #define BEST_TOKENS 2
+#define BEST_NARROW_TOKENS 2
 
 // Adds four quads of one token's activations, lane by lane, to the sums of four rows each.
 #define ADD_QUAD(sums, q, x, lane)                                                                                \
@@ -78,8 +80,9 @@ INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, cons
 }
 
 INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
-                             const int num_tokens)
+                             const int num_tokens, const bool narrow)
 {
+    (void)narrow;
     (void)r, (void)num_tiles, (void)num_tokens;
     ivec sum, offset = ivec_splat(bits == 8 ? 128 * vaddvq_s32(a->offsets[t]) : 0);
     FOUR sum.v[k] = vaddq_s32(vaddq_s32(vshlq_n_s32(a->hi[t].v[k], 7), a->lo[t].v[k]), offset.v[k]);

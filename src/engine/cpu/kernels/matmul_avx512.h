@@ -83,4 +83,22 @@ INLINE __m512i quad_values(const uint8_t *planes, const int bits, int group_size
     return _mm512_or_si512(value, plane_field(high, high_width, j, low_width));
 }
 
+// q of any quad of a group, whose number is not known when this is compiled.
+INLINE __m512i any_plane_field(const uint8_t *plane, const int width, int quad, const int to)
+{
+    __m512i value = _mm512_loadu_si512(plane + quad * width / 8 * 64);
+    value = _mm512_srl_epi16(value, _mm_cvtsi32_si128(quad * width % 8));
+    value = _mm512_and_si512(value, _mm512_set1_epi8((char)((1 << width) - 1)));
+    return to ? _mm512_slli_epi16(value, (unsigned)to) : value;
+}
+
+INLINE __m512i any_quad_values(const uint8_t *planes, const int bits, int group_size, int quad)
+{
+    const int low_width = tile_planes(bits).low, high_width = tile_planes(bits).high;
+    if (bits == 8) return _mm512_loadu_si512(planes + quad * 64);
+    __m512i value = any_plane_field(planes, low_width, quad, 0);
+    if (!high_width) return value;
+    return _mm512_or_si512(value, any_plane_field(planes + group_size * low_width * 2, high_width, quad, low_width));
+}
+
 #endif

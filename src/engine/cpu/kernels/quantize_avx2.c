@@ -41,10 +41,15 @@ INLINE void store_bytes(int8_t *target, const __m256i *v)
     _mm256_storeu_si256((__m256i *)(void *)target, bytes);
 }
 
-void quantize_rows_avx2(const float *x, size_t x_stride, int num_rows, const quantized_rows *out, int first)
+void quantize_rows_avx2(const float *x, size_t x_stride, int num_rows, bool narrow, const quantized_rows *out, int first)
 {
     int size = out->group_size, num_groups = out->cols / size;
-    for (int row = first; row < first + num_rows; row++, x += x_stride)
+    for (int row = first; row < first + num_rows; row++, x += x_stride) {
+        if (narrow) {
+            quantize_rows_scalar(x, x_stride, 1, true, out, row);
+            continue;
+        }
+        mark_row(out, row, false);
         for (int group = 0; group < num_groups; group++) {
             const float *source = x + group * size;
             size_t at = (size_t)row * (size_t)out->cols + (size_t)(group * size);
@@ -67,4 +72,5 @@ void quantize_rows_avx2(const float *x, size_t x_stride, int num_rows, const qua
             out->scale[index] = scale.scale;
             out->sum[index] = (float)sum_of(sum) * scale.scale;
         }
+    }
 }
