@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev python3 python3-pip unzip"
+packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev
+    libcurl4-openssl-dev libssl-dev libarchive-dev python3 python3-pip unzip"
 [ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
 if [ "${1:-}" = --test ]; then
     packages="$packages libcmocka-dev clang libclang-rt-dev gcovr"

@@ -65,7 +65,7 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
     llm_status status = LLM_OK;
     if (spec->adapter.kind != LLM_ADAPTER_NONE)
         status = error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not apply adapters");
-    if (status == LLM_OK) status = model_resolve_directory(spec->base, &directory, err);
+    if (status == LLM_OK) status = model_resolve(spec, progress, user, &directory, err);
     if (status == LLM_OK) status = model_files_open(directory, &files, err);
     if (status == LLM_OK) status = text_side_open(directory, &model->tok, &model->chat, err);
     if (status == LLM_OK) {

@@ -66,13 +66,18 @@ static void print_message(void *user, int level, const char *message)
     fprintf(stderr, "llmlocal: %s: %s\n", levels[level < 0 || level > 2 ? 2 : level], message);
 }
 
+void print_messages(void)
+{
+    llm_set_log(print_message, NULL);
+}
+
 // ---- The model --------------------------------------------------------------------------------------------
 
 void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec)
 {
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
-    if (options->verbose) llm_set_log(print_message, NULL);
+    if (options->verbose) print_messages();
 }
 
 llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code)

@@ -45,7 +45,7 @@ char *llm_model_info_json_copy(const llm_model_spec *spec, llm_error *err)
     char *directory = NULL, *json = NULL;
     model_files files = {0};
     llm_status status = spec_read(spec, &whole, err);
-    if (status == LLM_OK) status = model_resolve_directory(whole.base, &directory, err);
+    if (status == LLM_OK) status = model_resolve_cached(&whole, &directory, err);
     if (status == LLM_OK) status = model_files_open(directory, &files, err);
     if (status == LLM_OK && !(json = describe(&files, directory))) error_no_memory(err, "a description");
     model_files_close(&files);
