@@ -85,8 +85,8 @@ typedef enum llm_adapter_kind { LLM_ADAPTER_NONE, LLM_ADAPTER_DIRECTORY, LLM_ADA
 typedef struct llm_adapter {
     llm_adapter_kind kind;
     const char *source;     // directory, Hugging Face id, or GitHub "owner/repository"
-    const char *tag;        // GitHub: the release
-    const char *asset;      // GitHub: the file of the release
+    const char *tag;        // GitHub: the release; NULL: the newest. Hugging Face: the revision; NULL: "main"
+    const char *asset;      // GitHub: the file of the release, a zip or tar.gz
 } llm_adapter;
 
 // A value type: compared and hashed by content, where NULL is the same as what it stands for. Pointers are borrowed
@@ -424,6 +424,10 @@ LLM_API bool llm_cache_has(const llm_model_spec *spec);
 LLM_API llm_status llm_cache_remove(const char *id, uint64_t *freed_bytes, llm_error *err);
 // Removes what interrupted downloads, imports and removals left behind, but not what a process is at work on.
 LLM_API llm_status llm_cache_prune(uint64_t *freed_bytes, int *num_removed, llm_error *err);
+
+// The tag of the newest release of a GitHub adapter's repository: another than adapter->tag means there is something new. Asks
+// GitHub. NULL on an error.
+LLM_API char *llm_adapter_latest_tag_copy(const llm_adapter *adapter, llm_error *err);
 
 // A known model. Sizes are computed from its number of weights and their bits, not measured.
 typedef struct llm_preset {

@@ -43,7 +43,7 @@ static void print_json(const llm_preset *p, bool fits)
 
 static void print_line(const llm_preset *p, bool fits)
 {
-    out_format("%-22s %6.2f GB %6.2f GB %7d  %-10s %s%s%s  %-14s %s\n", p->name,
+    out_format("%-19s %6.2f GB %6.2f GB %7d  %-16s %s%s%s  %-13s %s\n", p->name,
                (double)p->download_bytes * 1e-9, (double)p->memory_bytes * 1e-9, p->context_length, p->family,
                p->tools ? "T" : "-", p->reasoning ? "R" : "-", p->japanese ? "J" : "-",
                !p->runs ? "not supported"
@@ -62,7 +62,7 @@ int models_main(const subcommand *self, int argc, char **argv)
     if (options.json)
         out_string("[");
     else
-        out_format("%-22s %9s %9s %7s  %-10s %s  %-14s %s\n", "name", "download", "memory", "context",
+        out_format("%-19s %9s %9s %7s  %-16s %s  %-13s %s\n", "name", "download", "memory", "context",
                    "family", "can", "here", "hub id");
     const llm_preset *preset;
     for (int i = 0; (preset = llm_preset_at(i)); i++) {

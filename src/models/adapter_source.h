@@ -8,6 +8,8 @@
 // adapter_config.json; owned (mem_free).
 llm_status adapter_resolve(const llm_adapter *adapter, llm_progress_function progress, void *user,
                            char **directory, llm_error *err);
+llm_status adapter_directory(const llm_adapter *adapter, char **directory,
+                             llm_error *err); // the same, without progress
 // As adapter_resolve, but asks whether there is something newer.
 llm_status adapter_pull(const llm_adapter *adapter, const resolve_watch *watch, char **directory,
                         llm_error *err);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "client/spec.h"
 #include "models/cache_tree.h"
+#include "models/github.h"
 #include "models/hub_cache.h"
 #include "models/import.h"
 #include "models/resolve.h"
@@ -112,6 +113,24 @@ static void add_import(void *user, const char *path, const char *name)
     mem_free(source);
 }
 
+// ---- Assets of GitHub releases ----------------------------------------------------------------------------
+
+static void add_asset(void *user, const char *release, const char *path, const char *name)
+{
+    cache_listing *list = user;
+    buf id = {0};
+    if (strstr(name, ".unpacking-") || !file_is_directory(path)) return;
+    buf_printf(&id, "%s/%s", release, name);
+    if (id.failed)
+        list->failed = true;
+    else
+        add(list,
+            (llm_cached_model){
+                .kind = LLM_CACHED_GITHUB, .id = keep(list, id.data), .directory = keep(list, path)},
+            path);
+    buf_free(&id);
+}
+
 // ---- The list ---------------------------------------------------------------------------------------------
 
 static int by_id(const void *a, const void *b)
@@ -162,6 +181,7 @@ llm_cached_model *llm_cache_list_copy(int *count, llm_error *err)
     list.failed = !imports;
     folder_walk(settings.cache, add_repository, &list);
     if (imports) folder_walk(imports, add_import, &walk);
+    github_walk(&settings, add_asset, &list);
     if (list.count) qsort(list.items, list.count, sizeof *list.items, by_id);
     if (!list.failed) block = flatten(&list);
     if (block)

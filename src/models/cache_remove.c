@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "models/cache_tree.h"
 #include "models/file_lock.h"
+#include "models/github.h"
 #include "models/hub_cache.h"
 #include "models/hub_names.h"
 #include "models/import.h"
@@ -98,11 +99,42 @@ static llm_status remove_imports(const hub_settings *settings, const char *id, u
     else
         removal.status = error_no_memory(err, "a path");
     if (removal.status == LLM_OK && !removal.found)
-        removal.status = error_set(err, LLM_INVALID_ARGUMENT,
-                                   "%s is not in the cache: neither a hub id nor an imported GGUF file", id);
+        removal.status =
+            error_set(err, LLM_INVALID_ARGUMENT,
+                      "%s is not in the cache: no hub id, imported GGUF file or asset of a release", id);
     mem_free(folder);
     free(real);
     return removal.status;
+}
+
+typedef struct asset_removal {
+    const char *id;
+    uint64_t *freed;
+    llm_error *err;
+    llm_status status;
+    int found;
+} asset_removal;
+
+static void remove_asset(void *user, const char *release, const char *path, const char *name)
+{
+    asset_removal *r = user;
+    size_t length = strlen(release);
+    bool wanted =
+        strncmp(r->id, release, length) == 0 && r->id[length] == '/' && strcmp(r->id + length + 1, name) == 0;
+    if (!wanted || r->status != LLM_OK || !file_is_directory(path)) return;
+    buf note = {0};
+    r->found++;
+    buf_printf(&note, "%s.json", path);
+    if (!note.failed) unlink(note.data);
+    r->status = remove_whole(path, r->freed, r->err);
+    buf_free(&note);
+}
+
+static llm_status remove_other(const hub_settings *settings, const char *id, uint64_t *freed, llm_error *err)
+{
+    asset_removal removal = {.id = id, .freed = freed, .err = err};
+    github_walk(settings, remove_asset, &removal);
+    return removal.found ? removal.status : remove_imports(settings, id, freed, err);
 }
 
 llm_status llm_cache_remove(const char *id, uint64_t *freed_bytes, llm_error *err)
@@ -114,7 +146,7 @@ llm_status llm_cache_remove(const char *id, uint64_t *freed_bytes, llm_error *er
     llm_status status = hub_settings_read(&settings, err);
     if (status != LLM_OK) return status;
     status = hub_is_id(id) ? remove_repository(&settings, id, &freed, err)
-                           : remove_imports(&settings, id, &freed, err);
+                           : remove_other(&settings, id, &freed, err);
     hub_settings_free(&settings);
     if (freed_bytes) *freed_bytes = freed;
     return status;
@@ -192,6 +224,27 @@ static void prune_import(void *user, const char *path, const char *name)
     buf_free(&lock);
 }
 
+// Unfinished archives and unpackings ("<asset>.archive…", "<asset>.unpacking-XXXXXX").
+static void prune_asset(void *user, const char *release, const char *path, const char *name)
+{
+    int fd;
+    llm_error ignored;
+    pruning *p = user;
+    buf lock = {0};
+    const char *mark = strstr(name, ".unpacking-");
+    (void)release;
+    if (prune_removal(p, path, name)) return;
+    if (!mark && (name_ends(name, ".archive.incomplete") || name_ends(name, ".archive")))
+        mark = strstr(name, ".archive");
+    if (!mark) return;
+    buf_printf(&lock, "%.*s.lock", (int)(path_base_name(path) + (mark - name) - path), path);
+    if (!lock.failed && file_lock_try(lock.data, &fd, &ignored) == LLM_OK) {
+        count_removal(p, path);
+        file_lock_release(&fd);
+    }
+    buf_free(&lock);
+}
+
 llm_status llm_cache_prune(uint64_t *freed_bytes, int *num_removed, llm_error *err)
 {
     hub_settings settings;
@@ -200,6 +253,7 @@ llm_status llm_cache_prune(uint64_t *freed_bytes, int *num_removed, llm_error *e
     pruning p = {.settings = &settings};
     char *imports = import_folder(&settings);
     folder_walk(settings.cache, prune_repository, &p);
+    github_walk(&settings, prune_asset, &p);
     if (imports)
         folder_walk(imports, prune_import, &p);
     else

@@ -86,24 +86,10 @@ static llm_status resolve_hub(const resolve_job *job, const char *id, const char
 
 // ---- Presets ----------------------------------------------------------------------------------------------
 
-static llm_status resolve_preset(const resolve_job *job, const model_preset *preset, char **directory,
-                                 llm_error *err)
+static llm_status resolve_preset(const resolve_job *job, const llm_preset *preset, char **directory, llm_error *err)
 {
-    char *installed = preset_directory(preset);
-    if (installed && file_is_directory(installed)) {
-        *directory = installed;
-        return LLM_OK;
-    }
-    if (!preset->about.hub_id) {
-        llm_status status =
-            error_set(err, LLM_LOAD_FAILED,
-                      "the preset \"%s\" is not installed: there is no %s (\"make chat\" makes it)",
-                      preset->about.name, installed ? installed : "directory of models");
-        mem_free(installed);
-        return status;
-    }
-    mem_free(installed);
-    return resolve_hub(job, preset->about.hub_id, NULL, directory, err);
+    *directory = preset_installed(job->base);
+    return *directory ? LLM_OK : resolve_hub(job, preset->hub_id, NULL, directory, err);
 }
 
 // ---- Names ------------------------------------------------------------------------------------------------
@@ -129,7 +115,7 @@ static llm_status resolve_name(const resolve_job *job, char **directory, llm_err
     char *id;
     const char *file, *base = job->base;
     if (file_is_directory(base)) return take_copy(base, directory, err);
-    const model_preset *preset = preset_find(base);
+    const llm_preset *preset = preset_find(base);
     if (preset) return resolve_preset(job, preset, directory, err);
     if (hub_is_gguf(base) && file_exists(base)) return import(job, base, directory, err);
     if (is_path(base) || file_exists(base)) return not_found(base, err);

@@ -224,9 +224,13 @@ class Handler(BaseHTTPRequestHandler):
     def serve_github(self, parts, fault):
         folder = os.path.join(ROOT, "releases", *parts[:2])
         tags = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+        known = [(tag, name) for tag in tags for name in sorted(os.listdir(os.path.join(folder, tag)))]
         rest = parts[3:]
-        if parts[2] == "releases" and rest and rest[0] == "assets":
-            tag, name = (urllib.parse.unquote(part) for part in rest[1].split("~"))
+        if parts[2] == "releases" and len(rest) == 2 and rest[0] == "assets":
+            tag, name = known[int(rest[1]) - 1]
+            if self.headers.get("Accept") != "application/octet-stream":
+                self.answer(200, {"name": name})
+                return
             host, port = SERVERS["cdn"].server_address
             target = urllib.parse.quote(f"/releases/{parts[0]}/{parts[1]}/{tag}/{name}")
             self.answer(302, b"", {"Location": f"http://{host}:{port}{target}?signature=secret"})
@@ -235,15 +239,15 @@ class Handler(BaseHTTPRequestHandler):
         if tag not in tags:
             self.answer(404, {"message": "Not Found"})
             return
-        host, port = SERVERS["hub"].server_address
         assets = []
-        for name in sorted(os.listdir(os.path.join(folder, tag))):
+        for number, (its_tag, name) in enumerate(known, 1):
+            if its_tag != tag:
+                continue
             with open(os.path.join(folder, tag, name), "rb") as file:
                 data = file.read()
-            asset = {"id": 1, "name": name, "size": len(data), "digest": "sha256:" + hashlib.sha256(data).hexdigest(),
-                     "url": f"http://{host}:{port}/repos/{parts[0]}/{parts[1]}/releases/assets/{urllib.parse.quote(tag)}~{urllib.parse.quote(name)}"}
+            asset = {"id": number, "name": name, "size": len(data), "digest": "sha256:" + hashlib.sha256(data).hexdigest()}
             asset.update(fault.get("asset", {}))
-            assets.append({key: value for key, value in asset.items() if value is not None})
+            assets.append(asset)
         answer = {"tag_name": tag, "assets": assets}
         answer.update(fault.get("change", {}))
         self.answer(200, answer)
