@@ -6,7 +6,7 @@ MODELS ?= $(or $(LLMLOCAL_MODELS),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/ll
 DEFAULT_MODEL = $(MODELS)/smollm2-135m-instruct
 PREFIX ?= /usr/local
 
-.PHONY: all setup chat model test asan tsan fuzz coverage neon bench format-check install clean help
+.PHONY: all setup chat model test asan tsan fuzz coverage neon bench format-check install deb docs clean help
 all: build/llmlocal
 
 setup:
@@ -45,6 +45,17 @@ format-check:
 install: build/llmlocal
 	@cmake --install build
 
+# The packages that apt installs: build/*.deb. Ninja, which is not run, is CPack's word for: everything is built.
+deb: PREFIX = /usr
+deb: build/llmlocal
+	@sh tools/setup.sh --deb </dev/null >&2
+	@cd build && rm -f *.deb && cpack -D CPACK_CMAKE_GENERATOR=Ninja
+
+docs:
+	@sh tools/setup.sh --docs </dev/null >&2
+	@mkdir -p build/docs && { cat docs/Doxyfile; echo OUTPUT_DIRECTORY = build/docs; } | doxygen -
+	@echo "build/docs/index.html"
+
 # What was downloaded stays, in .cache.
 clean:
 	rm -rf build build-*/
@@ -61,3 +72,5 @@ help:
 	@echo 'make bench      build the benchmarks into build/bench'
 	@echo 'make format-check   what clang-format would change'
 	@echo 'make install    install under PREFIX=$(PREFIX)'
+	@echo 'make deb        Debian packages, in build'
+	@echo 'make docs       include/llmlocal.h as HTML, in build/docs'

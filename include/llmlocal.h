@@ -1,10 +1,11 @@
 // llmlocal: MLX language models from C.
 //
 // This header is the whole public interface. In short:
-//     llm_backend *backend = llm_mlx_backend_create(NULL, &err);     one loaded model and its chat session
-//     llm_backend_load(backend, &spec, NULL, NULL, &err);            a directory as MLX tools write it
-//     llm_stream *answer = llm_backend_generate(backend, "Hello!", NULL, &err);
+//     llm_service *service = llm_service_create(NULL, &err);        loads models as they are asked for
+//     llm_model_spec_init(&spec, "path/to/an-mlx-model");
+//     llm_stream *answer = llm_service_generate(service, &spec, "Hello!", NULL, &err);
 //     while (llm_stream_next(answer, LLM_FOREVER, &chunk, &err) == LLM_OK) ...
+// An llm_backend is one model and its session, for who wants to decide alone when it is loaded.
 //
 // Conventions
 //   Ownership  Every pointer given to a function is borrowed for that call only; what it needs later it copies.
@@ -16,9 +17,10 @@
 //   Errors     are returned as llm_status; the `llm_error *err` that stands last receives code, text and amounts. It
 //              may be NULL. A function that returns a pointer returns NULL on an error.
 //   Threads    Every function may be called from any thread. One stream is read by one thread at a time. Nothing
-//              blocks but loading, unloading, scoring, llm_stream_next with a timeout, and freeing something that
-//              runs. An object is freed once, when no other call on it is running. Callbacks of the library may
-//              cancel, and ask the backend for its state, but not wait for it: it waits for them.
+//              blocks but loading, prefetching, unloading, scoring, a session's save, load and transcript,
+//              llm_stream_next with a timeout, and freeing something that runs. An object is freed once, when no other
+//              call on it is running. Callbacks of the library may cancel, and ask the backend or service for its
+//              state, but not wait for it: it waits for them.
 //   Manners    The library never prints, exits, aborts or touches signals. Messages go to llm_set_log's callback.
 #ifndef LLMLOCAL_H
 #define LLMLOCAL_H
@@ -30,15 +32,16 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define LLM_API __attribute__((visibility("default")))
+#define LLM_API __attribute__((visibility("default"))) // what the shared library exports
 #else
 #define LLM_API
 #endif
 
-#define LLM_VERSION "0.1.0"
+#define LLM_VERSION "0.1.0" // of this header; llm_version says that of the library
 
 // ---- Errors ----------------------------------------------------------------------------------------------------
 
+// How a call ended.
 typedef enum llm_status {
     LLM_OK = 0,
     LLM_END,                  // a stream: after its last chunk
@@ -69,7 +72,7 @@ typedef struct llm_error {
 } llm_error;
 
 LLM_API const char *llm_status_name(llm_status status); // "load failed"; valid for ever
-LLM_API const char *llm_version(void);
+LLM_API const char *llm_version(void); // of the library: "0.1.0"; valid for ever
 LLM_API void llm_free(void *copy); // for what `_copy` functions returned
 LLM_API char *llm_string_copy(const char *text); // an owned copy for callbacks that return one
 
@@ -79,6 +82,7 @@ LLM_API void llm_set_log(llm_log_function function, void *user);
 
 // ---- What to load ----------------------------------------------------------------------------------------------
 
+// Where an adapter is.
 typedef enum llm_adapter_kind { LLM_ADAPTER_NONE, LLM_ADAPTER_DIRECTORY, LLM_ADAPTER_HUB, LLM_ADAPTER_GITHUB } llm_adapter_kind;
 
 // A LoRA adapter to put on the base model.
@@ -99,27 +103,30 @@ typedef struct llm_model_spec {
     llm_adapter adapter;
     int context_length;         // tokens; 0: what the model was made for
     const char *display_name, *description; // NULL: none
-    uint64_t estimated_memory;  // bytes; 0: unknown
+    uint64_t estimated_memory;  // bytes; 0: unknown. Takes the place of the library's own estimate
 } llm_model_spec;
 
+// How large a model is, for people.
 typedef enum llm_size_tier { LLM_TIER_UNKNOWN, LLM_TIER_TINY, LLM_TIER_SMALL, LLM_TIER_MEDIUM, LLM_TIER_LARGE, LLM_TIER_EXTRA_LARGE } llm_size_tier;
 
 LLM_API void llm_model_spec_init(llm_model_spec *spec, const char *name); // borrows name
-LLM_API bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b);
-LLM_API uint64_t llm_model_spec_hash(const llm_model_spec *spec);
+LLM_API bool llm_model_spec_equal(const llm_model_spec *a, const llm_model_spec *b); // by content
+LLM_API uint64_t llm_model_spec_hash(const llm_model_spec *spec); // of the content: equal specs have equal hashes
 LLM_API llm_model_spec *llm_model_spec_copy(const llm_model_spec *spec); // one block, llm_free; NULL without memory
-LLM_API char *llm_model_spec_json_copy(const llm_model_spec *spec);
+LLM_API char *llm_model_spec_json_copy(const llm_model_spec *spec); // an object; NULL without memory
 LLM_API llm_model_spec *llm_model_spec_from_json_copy(const char *json, llm_error *err); // unknown members are ignored
 // By estimated_memory: tiny < 1 GiB <= small < 3 <= medium < 8 <= large < 20 <= extra large.
 LLM_API llm_size_tier llm_model_spec_tier(const llm_model_spec *spec);
 
 // ---- How to generate -------------------------------------------------------------------------------------------
 
+// A thumb on the scale for one token.
 typedef struct llm_logit_bias {
     int32_t token;
     float bias; // added to the token's logit; -INFINITY forbids the token
 } llm_logit_bias;
 
+// A function that the model may ask for.
 typedef struct llm_tool {
     const char *name, *description;
     const char *parameters; // JSON schema as text; NULL: no parameters
@@ -128,6 +135,7 @@ typedef struct llm_tool {
 // Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled.
 typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arguments_json, llm_error *err);
 
+// How to choose tokens, when to stop, and what the model may use. Behind each member: its default.
 typedef struct llm_generation_config {
     size_t size;
     int max_tokens;            // 1024; at least 1
@@ -157,6 +165,7 @@ LLM_API void llm_generation_config_init(llm_generation_config *config);
 // Whether every member is in its range, before there is a model to ask.
 LLM_API llm_status llm_generation_config_check(const llm_generation_config *config, llm_error *err);
 
+// One turn of a conversation.
 typedef struct llm_message {
     const char *role;          // "system", "user", "assistant", "tool"
     const char *content;
@@ -167,11 +176,14 @@ typedef struct llm_message {
 
 // ---- A running answer ------------------------------------------------------------------------------------------
 
+// What a chunk is a piece of.
 typedef enum llm_chunk_kind { LLM_CHUNK_TEXT, LLM_CHUNK_REASONING, LLM_CHUNK_TOOL_CALL, LLM_CHUNK_LOGPROBS, LLM_CHUNK_INFO } llm_chunk_kind;
 
+// Why an answer ended: the model's own end or a stop string, the token or context limit, a cancel, calls for the caller.
 typedef enum llm_finish_reason { LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL } llm_finish_reason;
 LLM_API const char *llm_finish_reason_name(llm_finish_reason reason); // "stop", "length", "cancelled", "tool_call"
 
+// What an answer took.
 typedef struct llm_stats {
     int prompt_tokens;         // all of the rendered prompt
     int cached_prompt_tokens;  // of these, already in the KV cache
@@ -181,12 +193,13 @@ typedef struct llm_stats {
     double first_token_seconds; // from the request (waiting for others included) to the first chunk
 } llm_stats;
 
+// A token and how likely it was.
 typedef struct llm_token_logprob {
     int32_t token;
     float logprob; // natural logarithm
 } llm_token_logprob;
 
-// Pointers are valid until the next call on the stream.
+// A piece of an answer. Pointers are valid until the next call on the stream; members of other kinds are 0.
 typedef struct llm_chunk {
     llm_chunk_kind kind;
     const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, JSON
@@ -201,8 +214,9 @@ typedef struct llm_chunk {
     int num_tokens;
 } llm_chunk;
 
+// A running answer, the caller's. It outlives its model and its backend.
 typedef struct llm_stream llm_stream;
-#define LLM_FOREVER (-1)
+#define LLM_FOREVER (-1) // a timeout that never comes
 
 // LLM_OK with a chunk; LLM_TIMEOUT after `timeout_ms` (0 does not wait); LLM_END after the last chunk; LLM_CANCELLED
 // after the last chunk of a cancelled answer; or the error that the answer ended with. Each of the last three comes
@@ -220,11 +234,13 @@ LLM_API llm_status llm_stream_consume(llm_stream *stream, llm_chunk_function on_
 
 // ---- Backends --------------------------------------------------------------------------------------------------
 
+// One model at a time and its chat session.
 typedef struct llm_backend llm_backend;
 
 // fraction in [0, 1]; return non-zero to stop the load, which then ends with LLM_CANCELLED. Any thread, one at a time.
 typedef int (*llm_progress_function)(void *user, const char *what, double fraction);
 
+// What a backend uses.
 typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
@@ -237,7 +253,7 @@ LLM_API llm_status llm_backend_load(llm_backend *backend, const llm_model_spec *
 // Cancels the answer that runs and those that wait for it, waits for them, and frees the model. A load that runs is
 // stopped and ends with LLM_CANCELLED.
 LLM_API void llm_backend_unload(llm_backend *backend);
-LLM_API bool llm_backend_is_loaded(llm_backend *backend);
+LLM_API bool llm_backend_is_loaded(llm_backend *backend); // false during a load
 LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); // NULL: none
 
 // Requests return at once with a stream. They run one after another in the order in which they were made (with
@@ -246,7 +262,8 @@ LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); //
 
 // Continues the session: the prompt is the next user message, the answer joins the transcript.
 LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
-// Answers a whole conversation, and leaves the session alone.
+// Answers a whole conversation, and leaves the session alone. What the prompt shares with the latest such request, or
+// completion, is not read again.
 LLM_API llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
                                                   const llm_generation_config *config, llm_error *err);
 // Continues plain text, no template: special tokens are added as the tokenizer does. Leaves the session alone.
@@ -261,7 +278,7 @@ LLM_API char *llm_backend_system_prompt_copy(llm_backend *backend); // NULL: non
 // Forgets the transcript, keeps the system prompt. Requests made before it still have their session.
 LLM_API llm_status llm_backend_reset(llm_backend *backend, llm_error *err);
 LLM_API void llm_backend_cancel(llm_backend *backend); // the answer (or scoring) that runs or is next to run, if any
-LLM_API llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err);
+LLM_API llm_status llm_backend_memory(llm_backend *backend, llm_memory *memory, llm_error *err); // does not wait for answers
 
 // Scores tokens: for each position `on_position` receives the token, the log-probability of the token that follows
 // (NAN at the last), and the `num_top` likeliest next tokens. Non-zero stops with LLM_CANCELLED. Blocks; waits for the
@@ -271,23 +288,90 @@ typedef int (*llm_score_function)(void *user, int position, int32_t token, doubl
 LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
                                      llm_score_function on_position, void *user, llm_error *err);
 
-LLM_API void llm_backend_free(llm_backend *backend); // unloads first; streams of it end with LLM_CANCELLED
+// Unloads first; streams of it end with LLM_CANCELLED. Sessions of it stay valid, without a model for ever.
+LLM_API void llm_backend_free(llm_backend *backend);
+
+// ---- Sessions --------------------------------------------------------------------------------------------------
+
+// A chat: a transcript, a system prompt, and what the model has read of them. A backend has one of its own, which
+// llm_backend_generate, _set_system_prompt, _system_prompt_copy and _reset speak of; more may share its model. Sessions
+// know nothing of each other, and the requests of all run one after another in the order in which they were made.
+// When a model is unloaded, or another loaded, a session is empty, keeps its system prompt, and goes on with what is
+// loaded next.
+typedef struct llm_session llm_session;
+
+// Needs no model yet. LLM_UNSUPPORTED_FORMAT: the backend has one session only.
+LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
+// Its answers end with LLM_CANCELLED, the one that runs and those that wait. Does not block. Not for the backend's own.
+LLM_API void llm_session_free(llm_session *session);
+LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
+
+LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
+LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
+LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
+LLM_API llm_status llm_session_reset(llm_session *session, llm_error *err); // forgets the transcript, keeps the system prompt
+
+// The next three block, and wait for the answers that were asked for before; LLM_CANCELLED when an unload comes first.
+
+// The transcript as a JSON array of messages, without the system prompt: {"role":"user","content":"..."}, and
+// "reasoning_content", "tool_calls", "tool_call_id", "name" where a message has them. Without a model: "[]".
+LLM_API char *llm_session_messages_json_copy(llm_session *session, llm_error *err);
+// Writes transcript, system prompt, and what the model has read, so that an answer after llm_session_load is the
+// answer that would have come without it, and reads no more tokens. A safetensors file that only its owner may read;
+// who reads it meanwhile sees the old one or the new one. Without a model: LLM_MODEL_NOT_LOADED.
+LLM_API llm_status llm_session_save(llm_session *session, const char *path, llm_error *err);
+// Replaces all of the session, the system prompt included; on an error it is as it was. A session of another model is
+// LLM_INVALID_ARGUMENT with both names, a damaged file LLM_LOAD_FAILED, what is no session LLM_UNSUPPORTED_FORMAT. A
+// file of another engine or precision gives transcript and system prompt: the next answer reads them again, and a
+// warning goes to the log.
+LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_error *err);
+
+// ---- Memory ----------------------------------------------------------------------------------------------------
+
+typedef struct llm_system_memory {
+    uint64_t total_bytes;     // of the machine, or the limit of the process's control group where that is lower
+    uint64_t available_bytes; // what can still be had of that, caches that the system would give up included
+    float stall_percent;      // of the last ten seconds in which some task waited for memory (Linux); else 0
+} llm_system_memory;
+// Linux: /proc and cgroup versions 1 and 2, up to the root.
+LLM_API llm_status llm_system_memory_read(llm_system_memory *memory, llm_error *err);
+// Figures from elsewhere: for tests, and for applications with a budget of their own. Any thread.
+typedef llm_status (*llm_memory_function)(void *user, llm_system_memory *memory, llm_error *err);
 
 // ---- The MLX backend -------------------------------------------------------------------------------------------
 
+// What to compute with.
 typedef enum llm_precision { LLM_PRECISION_FAST, LLM_PRECISION_EXACT } llm_precision;
 
+// What the MLX backend runs on.
 typedef struct llm_mlx_options {
     size_t size;
     const char *engine;       // "cpu", or NULL / "auto": the best one on this machine
     int num_threads;          // 0: as many as the processor and the cgroup allow
     llm_precision precision;  // FAST: integer activations; EXACT: float32 throughout
     uint64_t gpu_cache_limit; // bytes, 20 MiB: freed memory an engine may keep
+    llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
+    void *memory_user;
 } llm_mlx_options;
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);
+// Runs models in MLX's format. Its loads estimate first what the model takes (llm_model_estimate_memory), and are
+// LLM_INSUFFICIENT_MEMORY, with both amounts, before any weight is read when that is more than what is available.
 LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
 
+// By the headers of the model's files alone.
+typedef struct llm_memory_estimate {
+    uint64_t weights_bytes;      // as the engine keeps them
+    uint64_t kv_bytes_per_token; // of the KV cache, before any window is full
+    uint64_t kv_bytes;           // of the KV cache with `context_length` tokens in it
+    uint64_t work_bytes;         // buffers and tokenizer
+    uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
+    int context_length;          // the spec's; where it says none, the model's, but no more than 4096
+} llm_memory_estimate;
+LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
+                                             llm_memory_estimate *estimate, llm_error *err);
+
+// An engine: what models run on.
 typedef struct llm_engine_info {
     char name[32], device[128], isa[32], version[32];
     bool available;
@@ -295,20 +379,106 @@ typedef struct llm_engine_info {
     int num_threads;
     uint64_t memory_bytes; // that the device has
 } llm_engine_info;
-LLM_API int llm_engines(llm_engine_info *engines, int capacity); // returns how many there are
+// Fills in those that this library has, `capacity` at most; returns how many there are.
+LLM_API int llm_engines(llm_engine_info *engines, int capacity);
+// The one that runs the backend's models.
 LLM_API llm_status llm_backend_engine_info(llm_backend *backend, llm_engine_info *info, llm_error *err);
 
 // Bytes a second that `num_threads` (0: all) read from memory right now.
 LLM_API double llm_measure_read_bandwidth(int num_threads);
 
+// ---- The service -----------------------------------------------------------------------------------------------
+
+// What an application usually talks to: it names a model with each request, and the service loads it, keeps up to
+// `max_models` of them, and gives memory back when the machine runs short of it.
+typedef struct llm_service llm_service;
+
+// Makes one backend; called `max_models` times by llm_service_create, and never again.
+typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
+
+typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
+// How short memory is right now; asked by the thread that watches.
+typedef llm_pressure (*llm_pressure_function)(void *user);
+// Told on that thread, when the models have been unloaded.
+typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);
+
+typedef struct llm_service_options {
+    size_t size;
+    const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
+    int max_models;                     // 1; models in memory at once, each in a backend of its own; 1 to 64
+    llm_backend_factory create_backend; // NULL: llm_mlx_backend_create(mlx); the service frees what it returns
+    void *create_backend_user;
+    llm_pressure_function pressure;     // NULL: the machine's and the control group's
+    void *pressure_user;
+    int pressure_interval_ms;           // 500: how often it is asked; at least 1
+    llm_pressure_callback on_pressure;  // NULL: nobody is told
+    void *on_pressure_user;
+} llm_service_options;
+
+LLM_API void llm_service_options_init(llm_service_options *options);
+LLM_API llm_service *llm_service_create(const llm_service_options *options, llm_error *err);
+LLM_API void llm_service_free(llm_service *service); // unloads all; streams of it end with LLM_CANCELLED
+
+// Requests return at once with a stream; a load that is needed happens before its first chunk, ends the stream when it
+// fails, can be cancelled like the answer, and is in stats.load_seconds. `spec` NULL: that of the latest request (none:
+// LLM_MODEL_NOT_LOADED).
+// A model that is loaded answers. Another takes the place of the one that was used longest ago and is idle: nothing that
+// runs is stopped for it. Each model runs one answer at a time; a request for one that is busy, or for another while all
+// are busy, waits for its turn, oldest first (with config.no_wait: LLM_BUSY). When memory does not suffice for a model,
+// idle ones are unloaded before the load is given up.
+
+// Continues the model's session, which lives as long as the model stays loaded.
+LLM_API llm_stream *llm_service_generate(llm_service *service, const llm_model_spec *spec, const char *prompt,
+                                         const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone.
+LLM_API llm_stream *llm_service_generate_messages(llm_service *service, const llm_model_spec *spec, const llm_message *messages,
+                                                  int num_messages, const llm_generation_config *config, llm_error *err);
+
+// Loads the model in its turn, as a request would, and waits for that. Loaded already: LLM_OK at once.
+LLM_API llm_status llm_service_prefetch(llm_service *service, const llm_model_spec *spec, llm_progress_function progress,
+                                        void *user, llm_error *err);
+LLM_API bool llm_service_is_cached(llm_service *service, const llm_model_spec *spec); // its files are on this machine
+// What is loaded, the latest used first: an array of *count specs in one block (llm_free); NULL without memory.
+LLM_API llm_model_spec **llm_service_loaded_models_copy(llm_service *service, int *count);
+// Cancels the requests for the model (NULL: for all), those that run and those that wait, waits for them, and frees it.
+LLM_API void llm_service_unload(llm_service *service, const llm_model_spec *spec);
+LLM_API void llm_service_cancel(llm_service *service); // the answers and loads that run; what waits goes on
+
+// Of every model's session; requests made from now on see it. NULL: none.
+LLM_API llm_status llm_service_set_system_prompt(llm_service *service, const char *text, llm_error *err);
+LLM_API char *llm_service_system_prompt_copy(llm_service *service); // NULL: none
+LLM_API void llm_service_reset(llm_service *service); // requests made from now on begin new sessions
+// Of the latest answer that ended or was cancelled; false: there was none.
+LLM_API bool llm_service_last_stats(llm_service *service, llm_stats *stats);
+LLM_API llm_status llm_service_memory(llm_service *service, llm_memory *memory, llm_error *err); // of all loaded models
+
+// While memory is watched, a pressure that rises (to a warning, or from there to critical) unloads every model: answers
+// that run or wait end with LLM_CANCELLED, and what they have written so far can still be read. The next request loads
+// again. Without a function in the options: on Linux a warning is memory stalls (PSI) for 15 % of the time between two
+// looks, less than 5 % of the memory available, or a cgroup that was throttled (memory.high); critical is stalls for 50 %,
+// less than 2 % available, or a cgroup that ran out (oom); on macOS, what the system says.
+LLM_API llm_status llm_service_start_monitoring(llm_service *service, llm_error *err); // watching already: LLM_OK
+LLM_API void llm_service_stop_monitoring(llm_service *service);                        // waits for the thread that watches
+
+// Whether the model's estimate (filled in; may be NULL) is at most 80 % of the machine's memory, or of the control group's
+// limit: LLM_OK, or LLM_INSUFFICIENT_MEMORY with the amounts. What is in use right now does not count.
+LLM_API llm_status llm_service_check_memory(llm_service *service, const llm_model_spec *spec, llm_memory_estimate *estimate,
+                                            llm_error *err);
+// The longest context within the same bounds, at most the one the model was made for; spec.estimated_memory does not count.
+// LLM_INSUFFICIENT_MEMORY: there is none.
+LLM_API llm_status llm_service_recommended_context(llm_service *service, const llm_model_spec *spec, int *tokens, llm_error *err);
+
 // ---- One's own backend -----------------------------------------------------------------------------------------
 
-#define LLM_BACKEND_API 1
+#define LLM_BACKEND_API 2 // the version of llm_backend_methods; tables of version 1 are taken, too
 
+// The end of a stream that a backend writes to.
 typedef struct llm_stream_writer llm_stream_writer;
 
+// What is asked for: the session's next turn, a whole conversation, or that text or tokens go on.
 typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS } llm_request_kind;
 
+// What `generate` is to answer. Pointers are valid until it returns.
 typedef struct llm_request {
     llm_request_kind kind;
     const char *text;               // PROMPT, TEXT
@@ -318,18 +488,19 @@ typedef struct llm_request {
     int num_tokens;
     const llm_generation_config *config; // never NULL, always checked
     const char *system_prompt;      // PROMPT: the session's when the request was made; NULL: none
+    void *session;                  // PROMPT: what session_create made; NULL: the backend has no such slot
 } llm_request;
 
 // What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
 // is what llm_backend_create was given. The library calls one slot at a time, except cancel, memory and engine_info,
-// and unload, generate, set_system_prompt, reset, memory and score only while a model is loaded. `err` is never NULL.
+// and all but load, destroy, cancel and engine_info only while a model is loaded. `err` is never NULL.
 typedef struct llm_backend_methods {
     int api_version;  // LLM_BACKEND_API
     const char *name;
     // `progress` is never NULL; when it returns non-zero, stop and return LLM_CANCELLED. Leaves nothing loaded on an error,
     // and a session without a transcript and a system prompt otherwise.
     llm_status (*load)(void *state, const llm_model_spec *spec, llm_progress_function progress, void *user, llm_error *err);
-    void (*unload)(void *state);
+    void (*unload)(void *state); // none: load, unload and generate must be there
     // Runs on a thread of the library's: writes the answer, returns LLM_OK or the error that ends the stream. A writer
     // function that returns anything but LLM_OK means: stop now and return that. The info chunk is written last, also
     // by a cancelled answer; where it is missing, the library makes one without numbers.
@@ -345,17 +516,30 @@ typedef struct llm_backend_methods {
                         void *user, llm_error *err);                                 // LLM_UNSUPPORTED_FORMAT
     // At once, at any time but during load and unload.
     llm_status (*engine_info)(void *state, llm_engine_info *info, llm_error *err);   // LLM_UNSUPPORTED_FORMAT
+
+    // From version 2: sessions. Without session_create there is the backend's own session only. With it every session,
+    // the own one included, gets its state at its first use after a load and loses it before unload; set_system_prompt
+    // and reset are not called then. `session` is what session_create made.
+    llm_status (*session_create)(void *state, void **session, llm_error *err);       // LLM_UNSUPPORTED_FORMAT
+    void (*session_free)(void *state, void *session);                                // must be there if session_create is
+    llm_status (*session_reset)(void *state, void *session, llm_error *err);         // session_free, session_create
+    llm_status (*session_save)(void *state, void *session, const char *system_prompt, const char *path,
+                               llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT
+    // On LLM_OK *system_prompt is NULL or an llm_string_copy, which the library takes. On an error the session is as it was.
+    llm_status (*session_load)(void *state, void *session, const char *path, char **system_prompt,
+                               llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT
+    // As llm_session_messages_json_copy; an llm_string_copy, which the library takes.
+    char *(*session_messages_json)(void *state, void *session, llm_error *err);      // LLM_UNSUPPORTED_FORMAT
 } llm_backend_methods;
 
-// Borrows `methods` for as long as the backend lives, and takes `state`: llm_backend_free calls destroy. On an error
-// the state stays the caller's.
+// Copies `methods` and takes `state`: llm_backend_free calls destroy. On an error the state stays the caller's.
 LLM_API llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err);
 
 // Each blocks while the reader is slow and returns LLM_CANCELLED when the answer is to stop (or LLM_OUT_OF_MEMORY, or
 // LLM_INTERNAL_ERROR for text that is not UTF-8, which then end the stream).
 LLM_API llm_status llm_writer_text(llm_stream_writer *writer, const char *text, size_t length);
-LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk); // any kind; copied
-LLM_API bool llm_writer_cancelled(llm_stream_writer *writer);
+LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *chunk); // likewise, of any kind; copied
+LLM_API bool llm_writer_cancelled(llm_stream_writer *writer); // the answer is to stop
 
 // A backend for tests of applications: answers "echo: <last user text>" word by word, without a model. Any spec loads.
 // Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens and stop.
@@ -365,11 +549,13 @@ LLM_API llm_backend *llm_mock_backend_create(llm_error *err);
 
 typedef struct llm_tokenizer llm_tokenizer; // immutable; any thread
 
+// Reads a model's tokenizer and chat template only.
 LLM_API llm_tokenizer *llm_tokenizer_create(const llm_model_spec *spec, llm_error *err);
 LLM_API void llm_tokenizer_free(llm_tokenizer *tokenizer);
 // *tokens is an owned copy (llm_free) of *num_tokens ids.
 LLM_API llm_status llm_tokenizer_encode_copy(const llm_tokenizer *tokenizer, const char *text, size_t length, bool add_special,
                                              int32_t **tokens, int *num_tokens, llm_error *err);
+// The text of tokens; with skip_special without those that are no text.
 LLM_API char *llm_tokenizer_decode_copy(const llm_tokenizer *tokenizer, const int32_t *tokens, int num_tokens,
                                         bool skip_special, llm_error *err);
 // Renders the chat template. `json` is an object: messages, tools, add_generation_prompt (default true), and whatever else the
@@ -442,13 +628,13 @@ typedef struct llm_preset {
     bool tools, reasoning, japanese; // what it was made for, by its makers' word
 } llm_preset;
 LLM_API const llm_preset *llm_preset_at(int index); // sorted by memory; NULL after the last; valid for ever
-LLM_API uint64_t llm_memory_limit(void);            // bytes that a model may have here: the machine's, or its cgroup's
 
 // ---- Models on disk --------------------------------------------------------------------------------------------
 
 // What is known of a model from its headers, as a JSON object.
 LLM_API char *llm_model_info_json_copy(const llm_model_spec *spec, llm_error *err);
 
+// What a conversion makes.
 typedef struct llm_convert_options {
     size_t size;
     int bits;       // 0: keep what is there (lossless where the format allows); else 2, 3, 4, 5, 6, 8

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what is missing on Debian or Ubuntu: for building, and with --test for `make test` too. Fetches yyjson's
-# source where the system has no package of it. What is there already is left alone.
+# Installs what is missing on Debian or Ubuntu: for building, with --deb, --docs or --test for the targets of those names.
+# Fetches yyjson's source where the system has no package of it. What is there already is left alone.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,8 +10,12 @@ die() { say "$*"; exit 1; }
 packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev
     libcurl4-openssl-dev libssl-dev libarchive-dev python3 python3-pip unzip"
 [ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
+case ${1:-} in
+--deb) packages="$packages dpkg-dev file" ;;
+--docs) packages="$packages doxygen" ;;
+esac
 if [ "${1:-}" = --test ]; then
-    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr"
+    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr g++ doxygen dpkg-dev file"
     # The NEON kernels are cross-built, and run under an emulator.
     [ -z "$cross" ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libcmocka-dev:arm64"
 fi

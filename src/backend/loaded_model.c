@@ -1,6 +1,7 @@
-// Loading a model: directory, headers, text side, then the weights into the engine.
+// Loading a model: directory, headers, whether it fits, text side, then the weights into the engine.
 #include "backend/loaded_model.h"
 #include "base/mem.h"
+#include "models/memory.h"
 #include "models/resolve.h"
 #include "nn/model.h"
 #include <string.h>
@@ -42,18 +43,37 @@ static void find_end_tokens(loaded_model *model, const model_config *config)
     if (text) add_end_token(model, tokenizer_token_id(model->tok, text, strlen(text)));
 }
 
-static llm_status load_weights(model_files *files, const llm_mlx_options *options, llm_progress_function progress, void *user,
-                               loaded_model *model, llm_error *err)
+static llm_status open_engine(const llm_mlx_options *options, engine **device, llm_error *err)
 {
     engine_options wanted = {.precision = options->precision == LLM_PRECISION_EXACT ? PRECISION_EXACT : PRECISION_FAST,
                              .num_threads = options->num_threads,
                              .cache_limit = options->gpu_cache_limit};
+    llm_status status = engine_open(options->engine, &wanted, device, err);
+    if (status == LLM_OK) engine_set_cache_limit(*device, options->gpu_cache_limit);
+    return status;
+}
+
+static llm_status check_memory(const llm_model_spec *spec, const char *directory, const model_files *files,
+                               const llm_mlx_options *options, engine *device, llm_error *err)
+{
+    llm_memory_estimate estimate;
+    llm_status status = memory_estimate(spec, directory, files, device, &estimate, err);
+    return status == LLM_OK ? memory_check(&estimate, options->memory, options->memory_user, err) : status;
+}
+
+static llm_status load_weights(model_files *files, llm_progress_function progress, void *user, loaded_model *model, llm_error *err)
+{
     load_progress pass = {progress, user};
-    llm_status status = engine_open(options->engine, &wanted, &model->device, err);
-    if (status != LLM_OK) return status;
-    engine_set_cache_limit(model->device, options->gpu_cache_limit);
     engine_weights weights = weights_for_engine(&files->weights);
     return engine_model_load(model->device, &files->desc, &weights, pass_progress, &pass, &model->weights, err);
+}
+
+static llm_status identify(loaded_model *model, const llm_model_spec *spec, const char *directory, const model_files *files,
+                           llm_error *err)
+{
+    model->name = mem_copy_string(spec->id ? spec->id : spec->base);
+    if (!model->name) return error_no_memory(err, "a model");
+    return model_fingerprint(directory, files, &spec->adapter, model->fingerprint, err);
 }
 
 llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *options, llm_progress_function progress,
@@ -67,14 +87,18 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
         status = error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not apply adapters");
     if (status == LLM_OK) status = model_resolve(spec, progress, user, &directory, err);
     if (status == LLM_OK) status = model_files_open(directory, &files, err);
+    if (status == LLM_OK) status = open_engine(options, &model->device, err);
+    if (status == LLM_OK) status = check_memory(spec, directory, &files, options, model->device, err);
     if (status == LLM_OK) status = text_side_open(directory, &model->tok, &model->chat, err);
     if (status == LLM_OK) {
         model->vocab_size = files.desc.vocab_size;
         model->context_length = files.desc.context_length;
         if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
         find_end_tokens(model, &files.config);
-        status = load_weights(&files, options, progress, user, model, err);
+        status = identify(model, spec, directory, &files, err);
+        model->precision = options->precision;
     }
+    if (status == LLM_OK) status = load_weights(&files, progress, user, model, err);
     if (status != LLM_OK && status != LLM_CANCELLED && err) error_prefix(err, "cannot load \"%s\"", spec->id ? spec->id : spec->base);
     model_files_close(&files);
     mem_free(directory);
@@ -88,6 +112,7 @@ void loaded_model_close(loaded_model *model)
     engine_close(model->device);
     chat_template_free(model->chat);
     tokenizer_free(model->tok);
+    mem_free(model->name);
     *model = (loaded_model){0};
 }
 

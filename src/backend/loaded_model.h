@@ -1,6 +1,7 @@
 // A model in memory: its text side and its engine. Made from a spec, owned by the MLX backend.
 #ifndef BACKEND_LOADED_MODEL_H
 #define BACKEND_LOADED_MODEL_H
+#include "backend/fingerprint.h"
 #include "engine/engine.h"
 #include "nn/config.h"
 #include "text/chat_template.h"
@@ -14,6 +15,9 @@ typedef struct loaded_model {
     int vocab_size, context_length;
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
     int num_eos_ids;
+    char *name; // of the spec, owned
+    char fingerprint[FINGERPRINT_SIZE];
+    llm_precision precision;
 } loaded_model;
 
 // Progress may be NULL. On failure nothing is held.

@@ -4,6 +4,8 @@
 #include "backend/prompt.h"
 #include "backend/score.h"
 #include "backend/session.h"
+#include "backend/session_file.h"
+#include "backend/transcript.h"
 #include "base/mem.h"
 #include "client/options.h"
 #include <stdio.h>
@@ -14,7 +16,7 @@ typedef struct mlx_backend {
     llm_mlx_options options;
     char *engine_name;  // behind options.engine
     loaded_model model; // weights NULL: none is loaded
-    session chat;
+    session apart;      // of the latest request beside the chats: the next one may begin alike
 } mlx_backend;
 
 void llm_mlx_options_init(llm_mlx_options *options)
@@ -25,7 +27,7 @@ void llm_mlx_options_init(llm_mlx_options *options)
 static void mlx_unload(void *state)
 {
     mlx_backend *b = state;
-    session_free(&b->chat);
+    session_free(&b->apart);
     loaded_model_close(&b->model);
 }
 
@@ -33,7 +35,7 @@ static llm_status mlx_load(void *state, const llm_model_spec *spec, llm_progress
 {
     mlx_backend *b = state;
     llm_status status = loaded_model_open(spec, &b->options, progress, user, &b->model, err);
-    if (status == LLM_OK) status = session_create(&b->model, &b->chat, err);
+    if (status == LLM_OK) status = session_create(&b->model, &b->apart, err);
     if (status != LLM_OK) mlx_unload(b);
     return status;
 }
@@ -42,23 +44,23 @@ static llm_status mlx_load(void *state, const llm_model_spec *spec, llm_progress
 static llm_status generate_turn(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
                                 llm_error *err)
 {
+    session *chat = request->session;
     llm_message *messages;
     int count;
     buf text = {0};
-    llm_status status = session_messages(&b->chat, request->system_prompt, request->text, &messages, &count, err);
+    llm_status status = session_messages(chat, request->system_prompt, request->text, &messages, &count, err);
     if (status == LLM_OK) status = prompt_from_messages(&b->model, messages, count, request->config->template_json, tokens, err);
     mem_free(messages);
-    if (status == LLM_OK) status = answer_run(&b->model, &b->chat, tokens, request->config, writer, &text, err);
-    if (status == LLM_OK) status = session_add_turn(&b->chat, request->text, text.data ? text.data : "", err);
+    if (status == LLM_OK) status = answer_run(&b->model, chat, tokens, request->config, writer, &text, err);
+    if (status == LLM_OK) status = session_add_turn(chat, request->text, text.data ? text.data : "", err);
     buf_free(&text);
     return status;
 }
 
-// An answer beside the chat, on a sequence of its own.
+// An answer beside the chats. What its prompt shares with the latest of them is not read again.
 static llm_status generate_apart(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
                                  llm_error *err)
 {
-    session apart = {0};
     buf text = {0};
     llm_status status = LLM_OK;
     if (request->kind == LLM_REQUEST_MESSAGES)
@@ -66,9 +68,7 @@ static llm_status generate_apart(mlx_backend *b, const llm_request *request, tok
     else if (request->kind == LLM_REQUEST_TEXT)
         status = tokenizer_encode(b->model.tok, request->text, strlen(request->text), TOKENIZER_ADD_SPECIAL, tokens, err);
     else if (!token_list_append(tokens, request->tokens, (size_t)request->num_tokens)) status = error_no_memory(err, "a prompt");
-    if (status == LLM_OK) status = session_create(&b->model, &apart, err);
-    if (status == LLM_OK) status = answer_run(&b->model, &apart, tokens, request->config, writer, &text, err);
-    session_free(&apart);
+    if (status == LLM_OK) status = answer_run(&b->model, &b->apart, tokens, request->config, writer, &text, err);
     buf_free(&text);
     return status;
 }
@@ -84,12 +84,49 @@ static llm_status mlx_generate(void *state, const llm_request *request, llm_stre
     return status;
 }
 
-static llm_status mlx_reset(void *state, llm_error *err)
+// ---- Sessions
+
+static llm_status mlx_session_create(void *state, void **out, llm_error *err)
 {
-    (void)err;
-    session_reset(&((mlx_backend *)state)->chat);
+    session *s = mem_alloc_zero(1, sizeof *s);
+    if (!s) return error_no_memory(err, "a session");
+    llm_status status = session_create(&((mlx_backend *)state)->model, s, err);
+    if (status != LLM_OK) mem_free(s);
+    else *out = s;
+    return status;
+}
+
+static void mlx_session_free(void *state, void *s)
+{
+    (void)state;
+    session_free(s);
+    mem_free(s);
+}
+
+static llm_status mlx_session_reset(void *state, void *s, llm_error *err)
+{
+    (void)state, (void)err;
+    session_reset(s);
     return LLM_OK;
 }
+
+static llm_status mlx_session_save(void *state, void *s, const char *system_prompt, const char *path, llm_error *err)
+{
+    return session_save(s, &((mlx_backend *)state)->model, system_prompt, path, err);
+}
+
+static llm_status mlx_session_load(void *state, void *s, const char *path, char **system_prompt, llm_error *err)
+{
+    return session_load(s, &((mlx_backend *)state)->model, path, system_prompt, err);
+}
+
+static char *mlx_session_messages(void *state, void *s, llm_error *err)
+{
+    (void)state;
+    return transcript_json_copy(&((session *)s)->transcript, err);
+}
+
+// ---- The rest
 
 static void mlx_cancel(void *state) { engine_interrupt(((mlx_backend *)state)->model.weights, true); }
 
@@ -165,11 +202,16 @@ static const llm_backend_methods mlx_methods = {
     .unload = mlx_unload,
     .generate = mlx_generate,
     .destroy = mlx_destroy,
-    .reset = mlx_reset,
     .cancel = mlx_cancel,
     .memory = mlx_memory,
     .score = mlx_score,
     .engine_info = mlx_engine_info,
+    .session_create = mlx_session_create,
+    .session_free = mlx_session_free,
+    .session_reset = mlx_session_reset,
+    .session_save = mlx_session_save,
+    .session_load = mlx_session_load,
+    .session_messages_json = mlx_session_messages,
 };
 
 static llm_status check_options(const llm_mlx_options *options, llm_error *err)

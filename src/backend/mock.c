@@ -1,38 +1,21 @@
 // The mock backend: echoes the last user text. Written against the public table, as any other would be.
-#include "base/error.h"
+#include "backend/mock_session.h"
 #include "base/mem.h"
 #include <string.h>
-
-typedef struct mock {
-    int transcript_words; // of the session so far
-} mock;
 
 static llm_status mock_load(void *state, const llm_model_spec *spec, llm_progress_function progress,
                             void *user, llm_error *err)
 {
-    mock *m = state;
+    (void)state;
     for (int i = 0; i <= 4; i++)
         if (progress(user, "pretending to load", i / 4.0))
             return error_set(err, LLM_CANCELLED, "loading \"%s\" was cancelled", spec->base);
-    m->transcript_words = 0;
     return LLM_OK;
 }
 
 static void mock_unload(void *state)
 {
-    ((mock *)state)->transcript_words = 0;
-}
-
-static llm_status mock_reset(void *state, llm_error *err)
-{
-    (void)err;
-    ((mock *)state)->transcript_words = 0;
-    return LLM_OK;
-}
-
-static void mock_destroy(void *state)
-{
-    mem_free(state);
+    (void)state;
 }
 
 // Length of the next word with the white space before it; 0 at the end.
@@ -50,6 +33,13 @@ static int count_words(const char *text)
     size_t length = text ? strlen(text) : 0;
     for (size_t step; (step = next_word(text, length)); text += step, length -= step) count++;
     return count;
+}
+
+static size_t length_of_words(const char *text, int words)
+{
+    size_t length = 0, step;
+    while (words-- > 0 && (step = next_word(text + length, strlen(text + length)))) length += step;
+    return length;
 }
 
 static const char *last_user_text(const llm_request *request)
@@ -93,18 +83,18 @@ static llm_status write_answer(const char *text, size_t length, int max_words, l
     return status;
 }
 
-static llm_status write_info(mock *m, const llm_request *request, int words, bool cut,
+static llm_status write_info(const llm_request *request, int words, bool cut,
                              llm_stream_writer *writer, llm_error *err)
 {
     int32_t *tokens = mem_alloc_zero((size_t)words, sizeof *tokens);
     if (!tokens) return error_no_memory(err, "the tokens of the answer");
     for (int i = 0; i < words; i++) tokens[i] = i;
-    bool session = request->kind == LLM_REQUEST_PROMPT;
+    const mock_session *session = request->session;
     llm_chunk info = {.kind = LLM_CHUNK_INFO,
                       .finish_reason = cut ? LLM_FINISH_LENGTH : LLM_FINISH_STOP,
                       .tokens = tokens,
                       .num_tokens = words};
-    info.stats.cached_prompt_tokens = session ? m->transcript_words : 0;
+    info.stats.cached_prompt_tokens = session ? session->words : 0;
     info.stats.prompt_tokens = info.stats.cached_prompt_tokens + count_prompt_words(request);
     info.stats.generated_tokens = words;
     llm_status status = llm_writer_chunk(writer, &info);
@@ -112,28 +102,36 @@ static llm_status write_info(mock *m, const llm_request *request, int words, boo
     return status;
 }
 
-static llm_status mock_generate(void *state, const llm_request *request, llm_stream_writer *writer,
-                                llm_error *err)
+// "echo: " and the text, up to the first stop string; owned.
+static char *make_answer(const llm_request *request)
 {
-    mock *m = state;
     const char *last = last_user_text(request);
     size_t size = strlen(last) + sizeof "echo: ";
     char *answer = mem_alloc(size);
-    if (!answer) return error_no_memory(err, "the answer");
+    if (!answer) return NULL;
     memcpy(answer, "echo: ", 6);
     memcpy(answer + 6, last, size - 6);
-    size_t length = length_before_stop(answer, request->config);
+    answer[length_before_stop(answer, request->config)] = 0;
+    return answer;
+}
+
+static llm_status mock_generate(void *state, const llm_request *request, llm_stream_writer *writer,
+                                llm_error *err)
+{
+    (void)state;
     int words;
-    llm_status status = write_answer(answer, length, request->config->max_tokens, writer, &words);
-    answer[length] = 0;
+    char *answer = make_answer(request);
+    if (!answer) return error_no_memory(err, "the answer");
+    llm_status status = write_answer(answer, strlen(answer), request->config->max_tokens, writer, &words);
     bool cut = status == LLM_OK && words < count_words(answer);
-    mem_free(answer);
+    if (cut) answer[length_of_words(answer, words)] = 0;
     if (status == LLM_OK || status == LLM_CANCELLED) {
-        llm_status written = write_info(m, request, words, cut, writer, err);
+        llm_status written = write_info(request, words, cut, writer, err);
         if (status == LLM_OK) status = written;
     }
-    if (status == LLM_OK && request->kind == LLM_REQUEST_PROMPT)
-        m->transcript_words += count_prompt_words(request) + words;
+    if (status == LLM_OK && request->session)
+        status = mock_session_add_turn(request->session, request->text, answer, count_prompt_words(request) + words, err);
+    mem_free(answer);
     return status;
 }
 
@@ -145,12 +143,11 @@ llm_backend *llm_mock_backend_create(llm_error *err)
         .load = mock_load,
         .unload = mock_unload,
         .generate = mock_generate,
-        .destroy = mock_destroy,
-        .reset = mock_reset,
+        .session_create = mock_session_create,
+        .session_free = mock_session_free,
+        .session_save = mock_session_save,
+        .session_load = mock_session_load,
+        .session_messages_json = mock_session_messages,
     };
-    mock *m = mem_alloc_zero(1, sizeof *m);
-    if (!m) return error_no_memory(err, "the mock backend"), NULL;
-    llm_backend *backend = llm_backend_create(&methods, m, err);
-    if (!backend) mem_free(m);
-    return backend;
+    return llm_backend_create(&methods, NULL, err); // all it knows is in its sessions
 }

@@ -2,13 +2,12 @@
 #ifndef BACKEND_SESSION_H
 #define BACKEND_SESSION_H
 #include "backend/loaded_model.h"
+#include "backend/messages.h"
 
 typedef struct session {
     engine_seq *seq;
     token_list ledger;
-    llm_message *messages; // role and content are owned
-    int num_messages;
-    size_t capacity;
+    message_list transcript; // without the system prompt
 } session;
 
 llm_status session_create(loaded_model *model, session *s, llm_error *err);
@@ -19,7 +18,7 @@ void session_reset(session *s); // forgets the transcript; the sequence keeps wh
 // (mem_free); its strings are borrowed.
 llm_status session_messages(const session *s, const char *system_prompt, const char *prompt, llm_message **messages, int *count,
                             llm_error *err);
-llm_status session_add_turn(session *s, const char *prompt, const char *answer, llm_error *err);
+llm_status session_add_turn(session *s, const char *prompt, const char *answer, llm_error *err); // both or neither
 
 // Trims the sequence to the longest prefix that it shares with `tokens`, one token short of all of them, so
 // that there is something to forward. Returns how many tokens are kept.

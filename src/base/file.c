@@ -103,6 +103,21 @@ done:
     return LLM_OK;
 }
 
+bool file_read_start(const char *path, char *text, size_t capacity)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    size_t done = 0;
+    ssize_t got = -1;
+    while (fd >= 0 && done + 1 < capacity && (got = read(fd, text + done, capacity - 1 - done)) != 0) {
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) break;
+        done += (size_t)got;
+    }
+    if (fd >= 0) close(fd);
+    text[done] = 0;
+    return done > 0;
+}
+
 static bool write_all(int fd, const char *data, size_t length)
 {
     while (length > 0) {

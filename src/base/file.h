@@ -14,6 +14,9 @@ void file_map_release(const file_map *map, size_t offset, size_t length); // its
 
 // Reads the whole file, at most `limit` bytes (more is LLM_LOAD_FAILED); adds a NUL; returns owned in *data (mem_free).
 llm_status file_read(const char *path, size_t limit, char **data, size_t *length, llm_error *err);
+// The first `capacity` - 1 bytes as text, whatever size the file claims to have (/proc); false when there are none.
+// Allocates nothing.
+bool file_read_start(const char *path, char *text, size_t capacity);
 llm_status file_write(const char *path, const void *data, size_t length, llm_error *err); // temporary file, then rename
 
 bool file_exists(const char *path);

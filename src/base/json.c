@@ -56,6 +56,16 @@ const char *json_members(const char *text, size_t *length)
     return begin;
 }
 
+bool json_append(buf *out, yyjson_val *value)
+{
+    size_t length;
+    char *text = yyjson_val_write_opts(value, YYJSON_WRITE_NOFLAG, &json_memory, &length, NULL);
+    if (text) buf_append(out, text, length);
+    else out->failed = true;
+    mem_free(text);
+    return !out->failed;
+}
+
 void json_free(yyjson_doc *doc) { yyjson_doc_free(doc); }
 
 // NULL when the key is absent or null.

@@ -2,6 +2,7 @@
 // with errors that name the key. Reading is iterative: nesting costs no stack.
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
+#include "base/buf.h"
 #include "base/error.h"
 #include <yyjson.h>
 
@@ -11,6 +12,7 @@ llm_status json_read(const char *text, size_t length, const char *name, yyjson_d
 // What stands between the braces of `text`, which must have been read as an object; *length is 0 for an empty one.
 // Lets objects be joined as text, which costs no stack however deep they nest. Borrows.
 const char *json_members(const char *text, size_t *length);
+bool json_append(buf *out, yyjson_val *value); // as text without white space; false (and out->failed) without memory
 void json_free(yyjson_doc *doc); // json_free(NULL) does nothing
 
 // Optional members of an object: absent or null gives the default; another type is LLM_LOAD_FAILED naming the

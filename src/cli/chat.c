@@ -13,13 +13,19 @@
 typedef struct chat_options {
     generation_options generation;
     model_options model;
+    const char *session; // file of the conversation; NULL: it is not kept
 } chat_options;
+
+static const option chat_option_table[] = {
+    {0, "session", "FILE", OPTION_TEXT, offsetof(chat_options, session), "Go on with the conversation in FILE, and keep it there.", NULL},
+};
 
 typedef struct chat {
     const chat_options *options;
     llm_backend *backend;
     llm_stats last; // of the latest answer
     bool answered;
+    bool changed; // since it was kept
     EditLine *editor;
     History *history;
 } chat;
@@ -38,6 +44,7 @@ static bool set_system(chat *c, const char *argument)
         fail(&err);
     else
         fprintf(stderr, *argument ? "[the system prompt is set]\n" : "[there is no system prompt now]\n");
+    c->changed = true;
     return true;
 }
 
@@ -49,6 +56,28 @@ static bool reset(chat *c, const char *argument)
         fail(&err);
     else
         fprintf(stderr, "[the conversation begins anew]\n");
+    c->changed = true;
+    return true;
+}
+
+static bool save(chat *c, const char *argument)
+{
+    llm_error err;
+    if (llm_session_save(llm_backend_session(c->backend), argument, &err) != LLM_OK)
+        fail(&err);
+    else
+        fprintf(stderr, "[saved]\n");
+    return true;
+}
+
+static bool load(chat *c, const char *argument)
+{
+    llm_error err;
+    if (llm_session_load(llm_backend_session(c->backend), argument, &err) != LLM_OK)
+        fail(&err);
+    else
+        fprintf(stderr, "[the conversation in %s goes on]\n", argument);
+    c->changed = true;
     return true;
 }
 
@@ -79,6 +108,8 @@ static bool print_help(chat *c, const char *argument);
 static const chat_command commands[] = {
     {"/system", "TEXT", "Set the system prompt; without a text there is none.", set_system},
     {"/reset", "", "Forget the conversation, keep the system prompt.", reset},
+    {"/save", "FILE", "Write the conversation to a file, with what the model has read of it.", save},
+    {"/load", "FILE", "Go on with a conversation that was saved.", load},
     {"/stats", "", "Print the numbers of the latest answer.", show_stats},
     {"/help", "", "Print this.", print_help},
     {"/quit", "", "Leave, as Ctrl-D does.", leave},
@@ -115,7 +146,28 @@ static int answer_turn(chat *c, const char *prompt, bool quiet)
     if (!stream) return fail(&err);
     int code = answer_print(stream, &shown, &c->last);
     c->answered |= code == EXIT_DONE || code == EXIT_INTERRUPTED;
+    c->changed |= code == EXIT_DONE;
     return code;
+}
+
+// Keeps the conversation in the file of --session, if there is something new.
+static int keep(chat *c)
+{
+    llm_error err;
+    if (!c->options->session || !c->changed) return EXIT_DONE;
+    if (llm_session_save(llm_backend_session(c->backend), c->options->session, &err) != LLM_OK) return fail(&err);
+    c->changed = false;
+    return EXIT_DONE;
+}
+
+static int resume(chat *c)
+{
+    llm_error err;
+    const char *path = c->options->session;
+    if (!path || access(path, F_OK) != 0) return EXIT_DONE;
+    if (llm_session_load(llm_backend_session(c->backend), path, &err) != LLM_OK) return fail(&err);
+    if (!c->options->generation.quiet) fprintf(stderr, "[the conversation in %s goes on]\n", path);
+    return EXIT_DONE;
 }
 
 static const char *show_prompt(EditLine *editor)
@@ -168,6 +220,7 @@ static int talk(chat *c)
             go_on = run_command(c, line.data);
         else if (line.data[strspn(line.data, " \t")])
             answer_turn(c, line.data, true);
+        keep(c);
         if (interrupted()) fprintf(stderr, "[interrupted]\n");
         interrupt_clear();
         if (out_failed()) go_on = false;
@@ -187,10 +240,13 @@ static int chat_with_model(const chat_options *options, const char *model, const
     c.backend = model_load(&options->model, model, &load_seconds, &code);
     if (!c.backend) return code;
     const char *system = options->generation.system;
-    if (system && llm_backend_set_system_prompt(c.backend, system, &err) != LLM_OK) {
+    if ((code = resume(&c)) != EXIT_DONE) {
+        // said already
+    } else if (system && llm_backend_set_system_prompt(c.backend, system, &err) != LLM_OK) {
         code = fail(&err);
     } else if (only_prompt) {
         code = answer_turn(&c, only_prompt, options->generation.quiet);
+        if (code == EXIT_DONE) code = keep(&c);
     } else {
         if (!options->generation.quiet)
             fprintf(stderr, "[loaded in %.2f s; /help lists the commands]\n", load_seconds);
@@ -206,9 +262,9 @@ int chat_main(const subcommand *self, int argc, char **argv)
     const char *arguments[1];
     text prompt = {0};
     const option_group groups[] = {OPTIONS(generation_option_table, &options.generation),
-                                   OPTIONS(model_option_table, &options.model)};
+                                   OPTIONS(model_option_table, &options.model), OPTIONS(chat_option_table, &options)};
     generation_init(&options.generation);
-    int code = options_parse(self, groups, 2, argc, argv, arguments);
+    int code = options_parse(self, groups, 3, argc, argv, arguments);
     if (code == GO_ON && options.generation.config.logprobs)
         code = usage_error(self, "--logprobs is for llmlocal run --json");
     if (code == GO_ON) code = generation_check(&options.generation);

@@ -59,16 +59,19 @@ void hide_progress(void)
     progress_runs = progress_shown = false;
 }
 
+// Warnings always, the rest when `user`, a flag, says so.
 static void print_message(void *user, int level, const char *message)
 {
     static const char *const levels[] = {"debug", "info", "warning"};
-    (void)user;
+    if (level < 2 && !*(const bool *)user) return;
     fprintf(stderr, "llmlocal: %s: %s\n", levels[level < 0 || level > 2 ? 2 : level], message);
 }
 
-void print_messages(void)
+void print_messages(bool all)
 {
-    llm_set_log(print_message, NULL);
+    static bool verbose;
+    verbose = all;
+    llm_set_log(print_message, &verbose);
 }
 
 // ---- The model --------------------------------------------------------------------------------------------
@@ -77,7 +80,7 @@ void model_spec_init(const model_options *options, const char *model, llm_model_
 {
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
-    if (options->verbose) print_messages();
+    print_messages(options->verbose);
 }
 
 llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code)

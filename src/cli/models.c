@@ -58,7 +58,9 @@ int models_main(const subcommand *self, int argc, char **argv)
     const option_group groups[] = {OPTIONS(models_table, &options)};
     int code = options_parse(self, groups, 1, argc, argv, NULL);
     if (code != GO_ON) return code;
-    uint64_t limit = llm_memory_limit();
+    llm_error err;
+    llm_system_memory memory;
+    if (llm_system_memory_read(&memory, &err) != LLM_OK) return fail(&err);
     if (options.json)
         out_string("[");
     else
@@ -66,7 +68,7 @@ int models_main(const subcommand *self, int argc, char **argv)
                    "family", "can", "here", "hub id");
     const llm_preset *preset;
     for (int i = 0; (preset = llm_preset_at(i)); i++) {
-        bool fits = preset->memory_bytes <= limit;
+        bool fits = preset->memory_bytes <= memory.total_bytes;
         if (options.json && i) out_string(",\n");
         options.json ? print_json(preset, fits) : print_line(preset, fits);
     }
@@ -75,6 +77,6 @@ int models_main(const subcommand *self, int argc, char **argv)
     else
         out_format(
             "memory here: %.2f GB; T tools, R reasoning, J Japanese; sizes are computed, not measured\n",
-            (double)limit * 1e-9);
+            (double)memory.total_bytes * 1e-9);
     return out_finish(EXIT_DONE);
 }

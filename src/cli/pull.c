@@ -80,6 +80,6 @@ int pull_main(const subcommand *self, int argc, char **argv)
     const option_group groups[] = {OPTIONS(pull_table, &options)};
     int code = options_parse(self, groups, 1, argc, argv, arguments);
     if (code != GO_ON) return code;
-    if (options.verbose) print_messages();
+    print_messages(options.verbose);
     return out_finish(pull(&options, arguments[0]));
 }

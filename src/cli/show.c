@@ -9,12 +9,20 @@ static const option show_table[] = {
     {0, "json", NULL, OPTION_FLAG, offsetof(show_options, json), "Print one JSON object.", NULL},
 };
 
-static void print_members(const char *json)
+// One line a member; those of an object inside carry its name.
+static void print_members(const char *json, const char *prefix)
 {
     json_member member;
     for (const char *at = json; json_next(&at, &member);) {
         bool quoted = member.value_length >= 2 && member.value[0] == '"';
-        out_format("%-20.*s ", (int)member.key_length, member.key);
+        char name[80];
+        snprintf(name, sizeof name, "%s%.*s", prefix, (int)member.key_length, member.key);
+        if (member.value_length && member.value[0] == '{' && !*prefix) {
+            snprintf(name, sizeof name, "%.*s.", (int)member.key_length, member.key);
+            print_members(member.value, name);
+            continue;
+        }
+        out_format("%-25s ", name);
         out_text(member.value + quoted, member.value_length - 2 * quoted);
         out_string("\n");
     }
@@ -35,7 +43,7 @@ int show_main(const subcommand *self, int argc, char **argv)
     if (options.json)
         out_format("%s\n", json);
     else
-        print_members(json);
+        print_members(json, "");
     llm_free(json);
     return out_finish(EXIT_DONE);
 }

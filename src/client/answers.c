@@ -2,7 +2,6 @@
 // turn in the same order on the caller's thread.
 #include "client/backend.h"
 #include "base/mem.h"
-#include "base/utf8.h"
 #include "client/request.h"
 #include "client/stream.h"
 #include <signal.h>
@@ -28,10 +27,16 @@ static job *take_job(llm_backend *backend)
     return j;
 }
 
-static void set_owner(llm_backend *backend, backend_owner owner)
+void backend_own(llm_backend *backend, backend_owner owner)
 {
     backend->owner = owner;
     pthread_cond_broadcast(&backend->changed);
+}
+
+void backend_release(llm_backend *backend)
+{
+    sessions_bury(backend);
+    backend_own(backend, OWNER_NOBODY);
 }
 
 static void free_job(job *j)
@@ -41,16 +46,15 @@ static void free_job(job *j)
     mem_free(j);
 }
 
-static bool is_free(const llm_backend *backend)
+bool backend_is_free(const llm_backend *backend)
 {
     return backend->owner == OWNER_NOBODY && !backend->first;
 }
 
-// Cancels what runs, or what is about to. The lock is open while a slot may be called.
-static void cancel_current(llm_backend *backend)
+void answers_cancel(llm_backend *backend)
 {
     llm_stream *stream = backend->running;
-    if (backend->owner == OWNER_SCORE) atomic_store(&backend->stop_score, true);
+    if (backend->owner == OWNER_TURN) atomic_store(&backend->stop_score, true);
     if (backend->owner == OWNER_NOBODY && backend->first) stream = backend->first->stream;
     if (!stream) return;
     stream_retain(stream);
@@ -73,105 +77,35 @@ void answers_stop(llm_backend *backend)
     }
     pthread_cond_broadcast(&backend->changed);
     while (backend->owner != OWNER_NOBODY) {
-        cancel_current(backend);
+        answers_cancel(backend);
         if (backend->owner != OWNER_NOBODY) pthread_cond_wait(&backend->changed, &backend->lock);
     }
+}
+
+void answers_drop(llm_backend *backend, const llm_session *session)
+{
+    job **at = &backend->first, *last = NULL;
+    while (*at) {
+        job *j = *at;
+        if (j->session != session || !j->stream) {
+            last = j;
+            at = &j->next;
+            continue;
+        }
+        *at = j->next;
+        stream_end(j->stream, LLM_CANCELLED, NULL);
+        free_job(j);
+    }
+    backend->last = last;
+    pthread_cond_broadcast(&backend->changed); // a turn may be the first now
 }
 
 void llm_backend_cancel(llm_backend *backend)
 {
     if (!backend) return;
     pthread_mutex_lock(&backend->lock);
-    cancel_current(backend);
+    answers_cancel(backend);
     pthread_mutex_unlock(&backend->lock);
-}
-
-// ---- The session: its prompt and its beginning. Called by whoever owns the model, without the lock --------
-
-static bool same_prompt(const char *a, const char *b)
-{
-    return a && b ? !strcmp(a, b) : a == b;
-}
-
-// `told_prompt` is the owner's, so it is read and written without the lock.
-static llm_status tell_prompt(llm_backend *backend, const char *text, llm_error *err)
-{
-    if (!backend->methods->set_system_prompt || same_prompt(text, backend->told_prompt)) return LLM_OK;
-    char *copy = text ? mem_copy_string(text) : NULL;
-    if (text && !copy) return error_no_memory(err, "the system prompt");
-    llm_status status = backend->methods->set_system_prompt(backend->state, text, err);
-    if (status == LLM_OK) {
-        char *old = backend->told_prompt;
-        backend->told_prompt = copy;
-        copy = old;
-    }
-    mem_free(copy);
-    return backend_slot_status(backend, "set_system_prompt", status, err);
-}
-
-static llm_status begin_session(llm_backend *backend, llm_error *err)
-{
-    if (!backend->methods->reset) return LLM_OK;
-    return backend_slot_status(backend, "reset", backend->methods->reset(backend->state, err), err);
-}
-
-llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err)
-{
-    if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
-    if (text && !utf8_valid(text, strlen(text)))
-        return error_set(err, LLM_INVALID_ARGUMENT, "the system prompt is not valid UTF-8");
-    char *copy = text ? mem_copy_string(text) : NULL;
-    if (text && !copy) return error_no_memory(err, "the system prompt");
-    llm_status status = LLM_OK;
-    llm_error unused;
-    if (!err) err = &unused;
-    *err = (llm_error){0};
-    pthread_mutex_lock(&backend->lock);
-    if (backend->phase == PHASE_LOADED && is_free(backend)) {
-        set_owner(backend, OWNER_BRIEF);
-        pthread_mutex_unlock(&backend->lock);
-        status = tell_prompt(backend, text, err);
-        pthread_mutex_lock(&backend->lock);
-        set_owner(backend, OWNER_NOBODY);
-    }
-    if (status == LLM_OK) {
-        char *old = backend->system_prompt;
-        backend->system_prompt = copy;
-        copy = old;
-    }
-    pthread_mutex_unlock(&backend->lock);
-    mem_free(copy);
-    return status;
-}
-
-char *llm_backend_system_prompt_copy(llm_backend *backend)
-{
-    if (!backend) return NULL;
-    pthread_mutex_lock(&backend->lock);
-    char *copy = backend->system_prompt ? mem_copy_string(backend->system_prompt) : NULL;
-    pthread_mutex_unlock(&backend->lock);
-    return copy;
-}
-
-llm_status llm_backend_reset(llm_backend *backend, llm_error *err)
-{
-    if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
-    llm_status status = LLM_OK;
-    llm_error unused;
-    if (!err) err = &unused;
-    *err = (llm_error){0};
-    pthread_mutex_lock(&backend->lock);
-    if (backend->phase == PHASE_LOADED && is_free(backend)) {
-        set_owner(backend, OWNER_BRIEF);
-        pthread_mutex_unlock(&backend->lock);
-        status = begin_session(backend, err);
-        pthread_mutex_lock(&backend->lock);
-        set_owner(backend, OWNER_NOBODY);
-    } else if (backend->phase == PHASE_LOADED) {
-        backend->fresh = true;
-    }
-    pthread_mutex_unlock(&backend->lock);
-    return status;
 }
 
 // ---- The worker -------------------------------------------------------------------------------------------
@@ -184,12 +118,13 @@ static void call_cancel_slot(void *user)
 
 static llm_status answer(llm_backend *backend, job *j, llm_error *err)
 {
-    llm_status status = LLM_OK;
     // A reset counts even when the request that came after it was cancelled.
-    if (j->fresh) status = begin_session(backend, err);
+    llm_status status = j->session ? session_begin(j->session, j->fresh, err) : LLM_OK;
     if (!stream_start(j->stream, call_cancel_slot, backend)) return LLM_CANCELLED;
-    if (status == LLM_OK && j->request.kind == LLM_REQUEST_PROMPT)
-        status = tell_prompt(backend, j->request.system_prompt, err);
+    if (status == LLM_OK && j->session) {
+        j->request.session = j->session->state;
+        status = session_tell_prompt(backend, j->request.system_prompt, err);
+    }
     if (status == LLM_OK)
         status = backend->methods->generate(backend->state, &j->request, stream_writer(j->stream), err);
     stream_detach(j->stream);
@@ -211,14 +146,17 @@ static void *worker_main(void *user)
         job *j = take_job(backend);
         llm_error err = {0};
         backend->running = j->stream;
-        set_owner(backend, OWNER_ANSWER);
+        backend->running_session = j->session;
+        backend_own(backend, OWNER_ANSWER);
         pthread_mutex_unlock(&backend->lock);
         llm_status status = answer(backend, j, &err);
         pthread_mutex_lock(&backend->lock);
+        sessions_bury(backend);
         // Both at once for everyone else: who sees the end can ask anew, who sees us idle saw the end.
         stream_end(j->stream, status, &err);
         backend->running = NULL;
-        set_owner(backend, OWNER_NOBODY);
+        backend->running_session = NULL;
+        backend_own(backend, OWNER_NOBODY);
         free_job(j);
     }
     pthread_mutex_unlock(&backend->lock);
@@ -244,27 +182,37 @@ void answers_join(llm_backend *backend)
 
 // ---- Requests ---------------------------------------------------------------------------------------------
 
+static llm_status not_loaded(const llm_backend *backend, llm_error *err)
+{
+    const char *why = backend->closing ? ": the backend was freed" : backend->phase == PHASE_LOADING ? ": a load is in progress" : "";
+    return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded%s", why);
+}
+
+// What the session is told with this job. Holds the lock.
+static void take_reset(job *j)
+{
+    if (!j->session) return;
+    j->fresh = j->session->fresh;
+    j->session->fresh = false;
+}
+
 // Holds the lock.
 static llm_status enqueue(llm_backend *backend, job *j, llm_error *err)
 {
-    bool busy = backend->first || backend->owner == OWNER_ANSWER || backend->owner == OWNER_SCORE;
-    if (backend->closing || backend->phase != PHASE_LOADED)
-        return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded%s",
-                         backend->phase == PHASE_LOADING ? ": a load is in progress" : "");
+    bool busy = backend->first || backend->owner == OWNER_ANSWER || backend->owner == OWNER_TURN;
+    if (backend->closing || backend->phase != PHASE_LOADED) return not_loaded(backend, err);
     if (busy && j->request.config->no_wait) return error_set(err, LLM_BUSY, "another answer is running");
-    const char *prompt = backend->system_prompt;
-    if (prompt && j->request.kind == LLM_REQUEST_PROMPT &&
-        !(j->request.system_prompt = arena_copy(&j->memory, prompt, strlen(prompt))))
+    const char *prompt = j->session ? j->session->system_prompt : NULL;
+    if (prompt && !(j->request.system_prompt = arena_copy(&j->memory, prompt, strlen(prompt))))
         return error_no_memory(err, "the system prompt");
     llm_status status = start_worker(backend, err);
     if (status != LLM_OK) return status;
-    j->fresh = backend->fresh;
-    backend->fresh = false;
+    take_reset(j);
     append_job(backend, j);
     return LLM_OK;
 }
 
-static llm_stream *submit(llm_backend *backend, const llm_request *request, llm_error *err)
+llm_stream *answers_submit(llm_backend *backend, llm_session *session, const llm_request *request, llm_error *err)
 {
     if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL"), NULL;
     job *j = mem_alloc_zero(1, sizeof *j);
@@ -274,6 +222,7 @@ static llm_stream *submit(llm_backend *backend, const llm_request *request, llm_
     llm_stream *stream = status == LLM_OK ? stream_create(STREAM_QUEUE_BYTES, err) : NULL;
     if (!stream) return free_job(j), NULL;
     j->stream = stream;
+    j->session = session;
     pthread_mutex_lock(&backend->lock);
     status = enqueue(backend, j, err); // from here on the job may be gone at any time
     pthread_mutex_unlock(&backend->lock);
@@ -283,24 +232,18 @@ static llm_stream *submit(llm_backend *backend, const llm_request *request, llm_
     return NULL;
 }
 
-llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt,
-                                 const llm_generation_config *config, llm_error *err)
-{
-    return submit(backend, &(llm_request){.kind = LLM_REQUEST_PROMPT, .text = prompt, .config = config}, err);
-}
-
 llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
                                           const llm_generation_config *config, llm_error *err)
 {
     llm_request request = {
         .kind = LLM_REQUEST_MESSAGES, .messages = messages, .num_messages = num_messages, .config = config};
-    return submit(backend, &request, err);
+    return answers_submit(backend, NULL, &request, err);
 }
 
 llm_stream *llm_backend_complete(llm_backend *backend, const char *text, const llm_generation_config *config,
                                  llm_error *err)
 {
-    return submit(backend, &(llm_request){.kind = LLM_REQUEST_TEXT, .text = text, .config = config}, err);
+    return answers_submit(backend, NULL, &(llm_request){.kind = LLM_REQUEST_TEXT, .text = text, .config = config}, err);
 }
 
 llm_stream *llm_backend_complete_tokens(llm_backend *backend, const int32_t *tokens, int num_tokens,
@@ -308,7 +251,47 @@ llm_stream *llm_backend_complete_tokens(llm_backend *backend, const int32_t *tok
 {
     llm_request request = {
         .kind = LLM_REQUEST_TOKENS, .tokens = tokens, .num_tokens = num_tokens, .config = config};
-    return submit(backend, &request, err);
+    return answers_submit(backend, NULL, &request, err);
+}
+
+// ---- Turns of callers' threads ------------------------------------------------------------------------------
+
+// Waits until everything before it in the queue is done.
+static llm_status wait_for_turn(llm_backend *backend, job *turn, const char *what, llm_error *err)
+{
+    if (backend->closing || backend->phase != PHASE_LOADED) return not_loaded(backend, err);
+    take_reset(turn);
+    append_job(backend, turn);
+    while (!turn->dropped && !(backend->first == turn && backend->owner == OWNER_NOBODY))
+        pthread_cond_wait(&backend->changed, &backend->lock);
+    if (turn->dropped) return error_set(err, LLM_CANCELLED, "%s was cancelled: the model is being unloaded", what);
+    take_job(backend);
+    return LLM_OK;
+}
+
+llm_status answers_take_turn(llm_backend *backend, llm_session *session, const char *what, bool *fresh, llm_error *err)
+{
+    job turn = {.session = session};
+    pthread_mutex_lock(&backend->lock);
+    backend->callers++;
+    llm_status status = wait_for_turn(backend, &turn, what, err);
+    if (fresh) *fresh = turn.fresh;
+    if (status == LLM_OK) {
+        atomic_store(&backend->stop_score, false);
+        backend_own(backend, OWNER_TURN);
+    } else if (!--backend->callers) {
+        pthread_cond_broadcast(&backend->changed);
+    }
+    pthread_mutex_unlock(&backend->lock);
+    return status;
+}
+
+void answers_end_turn(llm_backend *backend)
+{
+    pthread_mutex_lock(&backend->lock);
+    backend_release(backend);
+    if (!--backend->callers) pthread_cond_broadcast(&backend->changed);
+    pthread_mutex_unlock(&backend->lock);
 }
 
 // ---- Scoring ----------------------------------------------------------------------------------------------
@@ -325,23 +308,6 @@ static int on_score(void *user, int position, int32_t token, double next_logprob
     score_watch *watch = user;
     return atomic_load(&watch->backend->stop_score) ||
            watch->on_position(watch->user, position, token, next_logprob, top, num_top);
-}
-
-// Waits until everything before it in the queue is done. Holds the lock.
-static llm_status take_turn(llm_backend *backend, llm_error *err)
-{
-    job turn = {0};
-    if (backend->closing || backend->phase != PHASE_LOADED)
-        return error_set(err, LLM_MODEL_NOT_LOADED, "no model is loaded");
-    append_job(backend, &turn);
-    while (!turn.dropped && !(backend->first == &turn && backend->owner == OWNER_NOBODY))
-        pthread_cond_wait(&backend->changed, &backend->lock);
-    if (turn.dropped)
-        return error_set(err, LLM_CANCELLED, "scoring was cancelled: the model is being unloaded");
-    take_job(backend);
-    atomic_store(&backend->stop_score, false);
-    set_owner(backend, OWNER_SCORE);
-    return LLM_OK;
 }
 
 static llm_status check_score(llm_backend *backend, const int32_t *tokens, int num_tokens, int num_top,
@@ -366,17 +332,10 @@ llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens, int nu
     llm_error unused;
     if (!err) err = &unused;
     *err = (llm_error){0};
-    pthread_mutex_lock(&backend->lock);
-    backend->callers++;
-    status = take_turn(backend, err);
-    if (status == LLM_OK) {
-        pthread_mutex_unlock(&backend->lock);
-        status = backend->methods->score(backend->state, tokens, num_tokens, num_top, on_score, &watch, err);
-        backend_slot_status(backend, "score", status, err);
-        pthread_mutex_lock(&backend->lock);
-        set_owner(backend, OWNER_NOBODY);
-    }
-    if (!--backend->callers) pthread_cond_broadcast(&backend->changed);
-    pthread_mutex_unlock(&backend->lock);
+    status = answers_take_turn(backend, NULL, "scoring", NULL, err);
+    if (status != LLM_OK) return status;
+    status = backend->methods->score(backend->state, tokens, num_tokens, num_top, on_score, &watch, err);
+    backend_slot_status(backend, "score", status, err);
+    answers_end_turn(backend);
     return status;
 }

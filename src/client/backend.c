@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "client/process_memory.h"
 #include "client/spec.h"
+#include <stddef.h>
 #include <string.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -13,17 +14,25 @@
 static llm_status check_methods(const llm_backend_methods *methods, llm_error *err)
 {
     if (!methods) return error_set(err, LLM_INVALID_ARGUMENT, "the table of methods is NULL");
-    if (methods->api_version != LLM_BACKEND_API)
+    if (methods->api_version < 1 || methods->api_version > LLM_BACKEND_API)
         return error_set(err, LLM_INVALID_ARGUMENT,
-                         "the backend is of version %d; this library takes version %d", methods->api_version,
+                         "the backend is of version %d; this library takes versions 1 to %d", methods->api_version,
                          LLM_BACKEND_API);
     const char *missing = !methods->name       ? "name"
                           : !methods->load     ? "load"
                           : !methods->unload   ? "unload"
                           : !methods->generate ? "generate"
                                                : NULL;
+    if (!missing && methods->api_version >= 2 && methods->session_create && !methods->session_free) missing = "session_free";
     if (missing) return error_set(err, LLM_INVALID_ARGUMENT, "the backend's table has no \"%s\"", missing);
     return LLM_OK;
+}
+
+// A table of an older version is shorter: the slots that it does not have stay NULL.
+static void copy_methods(llm_backend_methods *table, const llm_backend_methods *methods)
+{
+    size_t size = methods->api_version == 1 ? offsetof(llm_backend_methods, session_create) : sizeof *table;
+    memcpy(table, methods, size);
 }
 
 llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state, llm_error *err)
@@ -31,8 +40,12 @@ llm_backend *llm_backend_create(const llm_backend_methods *methods, void *state,
     if (check_methods(methods, err) != LLM_OK) return NULL;
     llm_backend *backend = mem_alloc_zero(1, sizeof *backend);
     if (!backend) return error_no_memory(err, "a backend"), NULL;
-    backend->methods = methods;
+    copy_methods(&backend->table, methods);
+    backend->methods = &backend->table;
     backend->state = state;
+    backend->references = 1;
+    backend->own.backend = backend;
+    backend->sessions = &backend->own;
     if (!pthread_mutex_init(&backend->lock, NULL) && !pthread_cond_init(&backend->changed, NULL))
         return backend;
     mem_free(backend);
@@ -53,7 +66,16 @@ void llm_backend_free(llm_backend *backend)
     pthread_mutex_unlock(&backend->lock);
     answers_join(backend);
     if (backend->methods->destroy) backend->methods->destroy(backend->state);
-    mem_free(backend->system_prompt);
+    backend_drop_reference(backend);
+}
+
+void backend_drop_reference(llm_backend *backend)
+{
+    pthread_mutex_lock(&backend->lock);
+    bool last = --backend->references == 0;
+    pthread_mutex_unlock(&backend->lock);
+    if (!last) return;
+    mem_free(backend->own.system_prompt);
     pthread_cond_destroy(&backend->changed);
     pthread_mutex_destroy(&backend->lock);
     mem_free(backend);
@@ -80,6 +102,7 @@ static void set_phase(llm_backend *backend, backend_phase phase)
 static void drop_model(llm_backend *backend)
 {
     answers_stop(backend);
+    sessions_empty(backend);
     pthread_mutex_unlock(&backend->lock);
     backend->methods->unload(backend->state);
 #ifdef __GLIBC__
@@ -90,7 +113,6 @@ static void drop_model(llm_backend *backend)
     mem_free(backend->told_prompt);
     backend->model = NULL;
     backend->told_prompt = NULL;
-    backend->fresh = false;
 }
 
 // One load's way to be stopped: by the application's progress function, or by an unload from another thread.

@@ -1,24 +1,10 @@
 // Memory of the process: /proc on Linux, getrusage and Mach elsewhere. Reads without allocating.
 #include "client/process_memory.h"
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stdio.h>
+#include "base/file.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-
-// The first `capacity` - 1 bytes of a file as text; false when there are none.
-static bool read_start(const char *path, char *text, size_t capacity)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ssize_t length = read(fd, text, capacity - 1);
-    close(fd);
-    if (length <= 0) return false;
-    text[length] = 0;
-    return true;
-}
 
 #ifdef __APPLE__
 #include <mach/mach.h>
@@ -33,7 +19,7 @@ static uint64_t resident_now(void)
 static uint64_t resident_now(void)
 {
     char text[128];
-    if (!read_start("/proc/self/statm", text, sizeof text)) return 0;
+    if (!file_read_start("/proc/self/statm", text, sizeof text)) return 0;
     const char *second = strchr(text, ' '); // size resident shared … in pages
     return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
@@ -43,7 +29,7 @@ static uint64_t resident_now(void)
 static uint64_t high_water_mark(void)
 {
     char text[4096];
-    if (!read_start("/proc/self/status", text, sizeof text)) return 0;
+    if (!file_read_start("/proc/self/status", text, sizeof text)) return 0;
     const char *line = strstr(text, "VmHWM:");
     return line ? strtoull(line + 6, NULL, 10) * 1024 : 0;
 }

@@ -134,25 +134,58 @@ uint64_t llm_model_spec_hash(const llm_model_spec *spec)
     return hash;
 }
 
+// Bytes of the strings; false when they are too many.
+static bool count_strings(llm_model_spec *spec, size_t *total)
+{
+    for (size_t i = 0; i < NUM_STRINGS; i++) {
+        const char *text = *string_at(spec, i);
+        if (text && !mem_add(*total, strlen(text) + 1, total)) return false;
+    }
+    return true;
+}
+
+// Copies the strings to *end, and moves *end behind them.
+static void place_strings(llm_model_spec *spec, char **end)
+{
+    for (size_t i = 0; i < NUM_STRINGS; i++) {
+        const char *text = *string_at(spec, i);
+        if (!text) continue;
+        size_t bytes = strlen(text) + 1;
+        *string_at(spec, i) = memcpy(*end, text, bytes);
+        *end += bytes;
+    }
+}
+
 llm_model_spec *llm_model_spec_copy(const llm_model_spec *spec)
 {
     llm_model_spec whole;
-    if (spec_read(spec, &whole, NULL) != LLM_OK) return NULL;
     size_t total = sizeof whole;
-    for (size_t i = 0; i < NUM_STRINGS; i++)
-        if (*string_at(&whole, i) && !mem_add(total, strlen(*string_at(&whole, i)) + 1, &total)) return NULL;
+    if (spec_read(spec, &whole, NULL) != LLM_OK || !count_strings(&whole, &total)) return NULL;
     llm_model_spec *copy = mem_alloc(total);
     if (!copy) return NULL;
     *copy = whole;
     char *end = (char *)(copy + 1);
-    for (size_t i = 0; i < NUM_STRINGS; i++) {
-        const char *text = *string_at(&whole, i);
-        if (!text) continue;
-        size_t bytes = strlen(text) + 1;
-        *string_at(copy, i) = memcpy(end, text, bytes);
-        end += bytes;
-    }
+    place_strings(copy, &end);
     return copy;
+}
+
+llm_model_spec **spec_copy_all(const llm_model_spec *const *specs, size_t count)
+{
+    size_t each = sizeof(llm_model_spec *) + sizeof(llm_model_spec), total = count * each;
+    for (size_t i = 0; i < count; i++) {
+        llm_model_spec whole = *specs[i];
+        if (!count_strings(&whole, &total)) return NULL;
+    }
+    llm_model_spec **pointers = mem_alloc(total);
+    if (!pointers) return NULL;
+    llm_model_spec *copies = (llm_model_spec *)(void *)(pointers + count);
+    char *end = (char *)(copies + count);
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = *specs[i];
+        pointers[i] = &copies[i];
+        place_strings(&copies[i], &end);
+    }
+    return pointers;
 }
 
 llm_size_tier llm_model_spec_tier(const llm_model_spec *spec)

@@ -9,6 +9,9 @@ llm_status spec_read(const llm_model_spec *spec, llm_model_spec *whole, llm_erro
 // LLM_INVALID_ARGUMENT, naming the member, when something is missing or out of its range.
 llm_status spec_check(const llm_model_spec *spec, llm_error *err);
 
+// Copies of specs of our size: pointers to them, with everything behind, in one block (mem_free). NULL without memory.
+llm_model_spec **spec_copy_all(const llm_model_spec *const *specs, size_t count);
+
 // What NULL stands for.
 const char *spec_id(const llm_model_spec *spec);
 const char *spec_revision(const llm_model_spec *spec);

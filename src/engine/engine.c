@@ -70,6 +70,38 @@ llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err)
     return status == LLM_OK ? e->methods->supports(e->state, desc, err) : status;
 }
 
+// What every engine needs at least.
+static void estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory)
+{
+    uint64_t widest = (uint64_t)desc->hidden_size;
+    for (int i = 0; i < desc->num_tensors; i++) {
+        const weight_view *view = &weights->views[i];
+        uint64_t elements = (uint64_t)view->rows * (uint64_t)view->cols;
+        memory->weights_bytes += view->bits ? elements * (uint64_t)view->bits / 8 + 2 * dtype_size(view->scale_type) * elements / (uint64_t)view->group_size
+                                            : elements * dtype_size(view->type);
+    }
+    for (int i = 0; i < desc->num_blocks; i++) {
+        const attention_desc *attention = &desc->blocks[i].attention;
+        int tokens = attention->window && attention->window < num_tokens ? attention->window : num_tokens;
+        memory->kv_bytes += 4 * (uint64_t)tokens * (uint64_t)attention->num_kv_heads * (uint64_t)attention->head_dim;
+        if ((uint64_t)desc->blocks[i].ffn.size > widest) widest = (uint64_t)desc->blocks[i].ffn.size;
+    }
+    memory->work_bytes = ENGINE_ESTIMATE_CALL * sizeof(float) * (3 * widest + 4 * (uint64_t)desc->hidden_size);
+}
+
+llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weights *weights, int num_tokens,
+                           engine_memory *memory, llm_error *err)
+{
+    *memory = (engine_memory){0};
+    llm_status status = engine_supports(e, desc, err);
+    if (status == LLM_OK && e->methods->estimate)
+        status = e->methods->estimate(e->state, desc, weights, num_tokens, memory, err);
+    else if (status == LLM_OK)
+        estimate_as_stored(desc, weights, num_tokens, memory);
+    memory->peak_bytes = memory->weights_bytes + memory->kv_bytes + memory->work_bytes;
+    return status;
+}
+
 llm_status engine_model_load(engine *e, const model_desc *desc, const engine_weights *weights, engine_progress progress,
                              void *user, engine_model **out, llm_error *err)
 {

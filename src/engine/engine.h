@@ -97,6 +97,9 @@ typedef struct engine_methods {
     void (*interrupt)(void *model, bool on);
     void (*set_cache_limit)(void *state, uint64_t bytes);
     void (*clear_cache)(void *state);
+    // NULL: the tensors as stored, a KV cache of 16 bits, and buffers of one call
+    llm_status (*estimate)(void *state, const model_desc *desc, const engine_weights *weights, int num_tokens,
+                           engine_memory *memory, llm_error *err);
 } engine_methods;
 
 // `name`: "cpu", "mlx", or "auto"/NULL for the best one here. Unknown or missing: LLM_UNSUPPORTED_FORMAT with the reason.
@@ -107,6 +110,13 @@ int engine_names(const char **names, int capacity); // engines built in; returns
 
 // LLM_UNSUPPORTED_FORMAT says which feature of the description this engine lacks.
 llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err);
+
+// What a model would take, by its description and the shapes of its weights, whose bytes are not read: the weights in
+// memory, the KV cache of one sequence of `num_tokens` tokens that were forwarded in calls of at most
+// ENGINE_ESTIMATE_CALL, and the buffers; peak_bytes is their sum.
+enum { ENGINE_ESTIMATE_CALL = 512 };
+llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weights *weights, int num_tokens,
+                           engine_memory *memory, llm_error *err);
 
 // Copies the description's and the weights' content as it needs; both can go when it returns.
 llm_status engine_model_load(engine *e, const model_desc *desc, const engine_weights *weights, engine_progress progress,

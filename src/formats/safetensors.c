@@ -230,6 +230,22 @@ const safetensors_tensor *safetensors_find(const safetensors_file *file, const c
     return strmap_get(&file->by_name, name, strlen(name), &index) ? &file->tensors[index] : NULL;
 }
 
+llm_status safetensors_metadata_copy(const safetensors_file *file, const char *key, char **text, llm_error *err)
+{
+    uint64_t length = 0;
+    yyjson_doc *doc;
+    *text = NULL;
+    for (int i = 7; i >= 0; i--) length = length << 8 | file->map.data[i];
+    llm_status status = json_read((const char *)file->map.data + 8, (size_t)length, "header", &doc, err);
+    if (status != LLM_OK) return status;
+    yyjson_val *value = yyjson_obj_get(yyjson_obj_get(yyjson_doc_get_root(doc), "__metadata__"), key);
+    if (value && strlen(yyjson_get_str(value)) != yyjson_get_len(value))
+        status = error_set(err, LLM_LOAD_FAILED, "metadata \"%s\" holds a NUL", key);
+    else if (value && !(*text = mem_copy_string(yyjson_get_str(value)))) status = error_no_memory(err, key);
+    json_free(doc);
+    return status;
+}
+
 void safetensors_release(const safetensors_tensor *tensor)
 {
     file_map_release(&tensor->file->map, (size_t)(tensor->data - tensor->file->map.data), tensor->size);

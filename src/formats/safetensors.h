@@ -32,6 +32,10 @@ llm_status safetensors_open(const char *path, safetensors_file *file, llm_error 
 void safetensors_close(safetensors_file *file); // a zeroed file is fine
 const safetensors_tensor *safetensors_find(const safetensors_file *file, const char *name); // NULL: none
 
+// One text of the file's "__metadata__"; *text is owned (mem_free), NULL when there is no such key. A text with a NUL in
+// it is LLM_LOAD_FAILED.
+llm_status safetensors_metadata_copy(const safetensors_file *file, const char *key, char **text, llm_error *err);
+
 // The loader has taken a tensor's data: its pages no longer count as this process's memory (they can be read again).
 void safetensors_release(const safetensors_tensor *tensor);
 
@@ -65,6 +69,10 @@ typedef llm_status (*safetensors_fill)(void *user, size_t index, const void **da
 // Writes one file with metadata {"format": "mlx"}. `fill` may be NULL when every entry has data.
 llm_status safetensors_write(const char *path, const safetensors_entry *entries, size_t num_entries,
                              safetensors_fill fill, void *user, llm_error *err);
+
+// Likewise, with one more text in the metadata, for files that are nobody else's business: only the owner may read it.
+llm_status safetensors_write_private(const char *path, const char *key, const char *text, const safetensors_entry *entries,
+                                     size_t num_entries, llm_error *err);
 
 // Writes model.safetensors, or model-0000i-of-0000n.safetensors of at most `shard_limit` bytes of data each (one
 // larger tensor is a shard of its own), and model.safetensors.index.json, as mlx-lm names and fills them.

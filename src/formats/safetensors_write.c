@@ -18,12 +18,25 @@ static llm_status entry_size(const safetensors_entry *entry, size_t *size, llm_e
     return error_set(err, LLM_INVALID_ARGUMENT, "tensor %s has no valid shape", entry->name);
 }
 
+// What is written beside the tensors.
+typedef struct file_kind {
+    const char *key, *text; // of one more metadata entry; NULL: none
+    mode_t mode;
+} file_kind;
+
+static const file_kind model_kind = {.mode = 0644};
+
 // The length of the header, the header, and spaces until the data begins on a multiple of 8.
-static llm_status make_header(const safetensors_entry *entries, size_t count, buf *header, llm_error *err)
+static llm_status make_header(const file_kind *kind, const safetensors_entry *entries, size_t count, buf *header, llm_error *err)
 {
     size_t offset = 0;
     buf_append(header, "\0\0\0\0\0\0\0\0", 8);
-    buf_append_string(header, "{\"__metadata__\":{\"format\":\"mlx\"}");
+    buf_append_string(header, "{\"__metadata__\":{\"format\":\"mlx\"");
+    if (kind->key) {
+        buf_printf(header, ",\"%s\":", kind->key);
+        buf_append_json_string(header, kind->text, strlen(kind->text));
+    }
+    buf_append_char(header, '}');
     for (size_t i = 0; i < count; i++) {
         size_t size;
         llm_status status = entry_size(&entries[i], &size, err);
@@ -70,13 +83,13 @@ static llm_status write_data(FILE *stream, const char *path, const safetensors_e
     return LLM_OK;
 }
 
-static llm_status write_file(const char *path, const safetensors_entry *entries, size_t count, size_t first,
-                             safetensors_fill fill, void *user, llm_error *err)
+static llm_status write_file(const char *path, const file_kind *kind, const safetensors_entry *entries, size_t count,
+                             size_t first, safetensors_fill fill, void *user, llm_error *err)
 {
     buf header = {0}, temporary = {0};
     FILE *stream = NULL;
     int fd = -1;
-    llm_status status = make_header(entries, count, &header, err);
+    llm_status status = make_header(kind, entries, count, &header, err);
     if (status != LLM_OK) goto done;
     buf_printf(&temporary, "%s.XXXXXX", path);
     if (temporary.failed) {
@@ -92,7 +105,7 @@ static llm_status write_file(const char *path, const safetensors_entry *entries,
     }
     if (fwrite(header.data, 1, header.length, stream) != header.length) status = cannot_write(path, err);
     if (status == LLM_OK) status = write_data(stream, path, entries, count, first, fill, user, err);
-    if (status == LLM_OK && fchmod(fd, 0644) != 0) status = cannot_write(path, err);
+    if (status == LLM_OK && fchmod(fd, kind->mode) != 0) status = cannot_write(path, err);
     if (fclose(stream) != 0 && status == LLM_OK) status = cannot_write(path, err);
     if (status == LLM_OK && rename(temporary.data, path) != 0) status = cannot_write(path, err);
 done:
@@ -105,7 +118,14 @@ done:
 llm_status safetensors_write(const char *path, const safetensors_entry *entries, size_t num_entries,
                              safetensors_fill fill, void *user, llm_error *err)
 {
-    return write_file(path, entries, num_entries, 0, fill, user, err);
+    return write_file(path, &model_kind, entries, num_entries, 0, fill, user, err);
+}
+
+llm_status safetensors_write_private(const char *path, const char *key, const char *text, const safetensors_entry *entries,
+                                     size_t num_entries, llm_error *err)
+{
+    file_kind kind = {key, text, 0600};
+    return write_file(path, &kind, entries, num_entries, 0, NULL, NULL, err);
 }
 
 // One shard: entries [begin, end).
@@ -208,7 +228,7 @@ llm_status safetensors_model_write(const char *directory, const safetensors_entr
         if (!path)
             status = error_no_memory(err, directory);
         else
-            status = write_file(path, entries + begin, shards[s].end - begin, begin, fill, user, err);
+            status = write_file(path, &model_kind, entries + begin, shards[s].end - begin, begin, fill, user, err);
         mem_free(path);
     }
     if (status == LLM_OK)

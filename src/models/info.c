@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "client/spec.h"
+#include "models/memory.h"
 #include "models/resolve.h"
 #include "nn/model.h"
 #include <string.h>
@@ -12,13 +13,18 @@ static void append_member(buf *json, const char *name, const char *text)
     buf_append_json_string(json, text, strlen(text));
 }
 
-static char *describe(const model_files *files, const char *directory)
+static void append_estimate(buf *json, const llm_memory_estimate *e)
+{
+    buf_printf(json, ",\"memory\":{\"weights_bytes\":%llu,\"kv_bytes_per_token\":%llu,\"kv_bytes\":%llu,\"work_bytes\":%llu",
+               (unsigned long long)e->weights_bytes, (unsigned long long)e->kv_bytes_per_token, (unsigned long long)e->kv_bytes,
+               (unsigned long long)e->work_bytes);
+    buf_printf(json, ",\"total_bytes\":%llu,\"context_length\":%d}", (unsigned long long)e->total_bytes, e->context_length);
+}
+
+static char *describe(const model_files *files, const char *directory, const llm_memory_estimate *estimate)
 {
     const model_desc *desc = &files->desc;
     const attention_desc *attention = &desc->blocks[0].attention;
-    uint64_t kv_per_token = 0;
-    for (int i = 0; i < desc->num_blocks; i++)
-        kv_per_token += 4 * (uint64_t)desc->blocks[i].attention.num_kv_heads * (uint64_t)desc->blocks[i].attention.head_dim;
     buf json = {0};
     buf_append_string(&json, "{\"directory\":");
     buf_append_json_string(&json, directory, strlen(directory));
@@ -33,7 +39,8 @@ static char *describe(const model_files *files, const char *directory)
     buf_printf(&json, ",\"layers\":%d,\"hidden_size\":%d,\"vocab_size\":%d,\"context_length\":%d", desc->num_blocks,
                desc->hidden_size, desc->vocab_size, desc->context_length);
     buf_printf(&json, ",\"heads\":%d,\"kv_heads\":%d,\"head_dim\":%d", attention->num_heads, attention->num_kv_heads, attention->head_dim);
-    buf_printf(&json, ",\"kv_bytes_per_token\":%llu,\"eos_token_ids\":[", (unsigned long long)kv_per_token);
+    append_estimate(&json, estimate);
+    buf_append_string(&json, ",\"eos_token_ids\":[");
     for (int i = 0; i < files->config.num_eos_ids; i++) buf_printf(&json, "%s%d", i ? "," : "", files->config.eos_ids[i]);
     buf_append_string(&json, "]}");
     return buf_take(&json);
@@ -44,10 +51,12 @@ char *llm_model_info_json_copy(const llm_model_spec *spec, llm_error *err)
     llm_model_spec whole;
     char *directory = NULL, *json = NULL;
     model_files files = {0};
+    llm_memory_estimate estimate;
     llm_status status = spec_read(spec, &whole, err);
     if (status == LLM_OK) status = model_resolve_cached(&whole, &directory, err);
     if (status == LLM_OK) status = model_files_open(directory, &files, err);
-    if (status == LLM_OK && !(json = describe(&files, directory))) error_no_memory(err, "a description");
+    if (status == LLM_OK) status = memory_estimate_files(&whole, NULL, directory, &files, &estimate, err);
+    if (status == LLM_OK && !(json = describe(&files, directory, &estimate))) error_no_memory(err, "a description");
     model_files_close(&files);
     mem_free(directory);
     return json;

@@ -27,10 +27,3 @@ double model_files_bits_per_weight(const model_files *files)
 {
     return 8.0 * (double)files->weights.total_bytes / (double)files->weights.num_parameters;
 }
-
-bool model_files_is_eos(const model_files *files, int32_t token)
-{
-    for (int i = 0; i < files->config.num_eos_ids; i++)
-        if (files->config.eos_ids[i] == token) return true;
-    return false;
-}

@@ -17,6 +17,5 @@ llm_status model_files_open(const char *directory, model_files *files, llm_error
 void model_files_close(model_files *files); // a zeroed struct is fine
 
 double model_files_bits_per_weight(const model_files *files); // bytes as stored, scales included, a parameter
-bool model_files_is_eos(const model_files *files, int32_t token);
 
 #endif

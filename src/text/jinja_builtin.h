@@ -15,6 +15,16 @@ typedef struct jbuiltin {
     jvalue (*call_any)(jrender *r, jvalue value, const jarguments *arguments);
 } jbuiltin;
 
+// Rows of the tables: a function with parameters, and one that takes whatever comes.
+#define JINJA_BUILTIN(name, python, parameters, required, hidden, function)                                  \
+    {                                                                                                        \
+        name, python, parameters, required, hidden, function, NULL                                           \
+    }
+#define JINJA_BUILTIN_ANY(name, python, function)                                                            \
+    {                                                                                                        \
+        name, python, NULL, 0, 0, NULL, function                                                             \
+    }
+
 const jbuiltin *jinja_find_filter(const jstring *name);
 const jbuiltin *jinja_find_test(const jstring *name);
 jvalue jinja_call_builtin(jrender *r, const jbuiltin *builtin, jvalue value, const jarguments *arguments);
@@ -25,6 +35,11 @@ void jinja_bind(jrender *r, const char *python, const char *parameters, size_t r
 
 extern const jbuiltin jinja_text_filters[], jinja_sequence_filters[],
     jinja_value_filters[]; // end with a NULL name
+
+// Filters in files of their own.
+jvalue jinja_filter_batch(jrender *r, jvalue *arguments);
+jvalue jinja_filter_items(jrender *r, jvalue *arguments);
+jvalue jinja_filter_slice(jrender *r, jvalue *arguments);
 jvalue jinja_filter_wordwrap(jrender *r, jvalue *arguments);
 
 #endif

@@ -408,139 +408,36 @@ static jvalue filter_unique(jrender *r, jvalue *v)
     return generator;
 }
 
-static bool next_item(jrender *r, jiterator *it, jvalue *item)
-{
-    if (it->source.kind == J_UNDEFINED) return false;
-    if (it->source.kind != J_DICT) jinja_raise(r, "Can only get item pairs from a mapping.");
-    if (it->position >= it->source.dict->count) return false;
-    const jentry *entry = &it->source.dict->entries[it->position++];
-    *item = jinja_pair(r, entry->key, entry->value);
-    return true;
-}
-
-static jvalue filter_items(jrender *r, jvalue *v)
-{
-    return jinja_generator(r, next_item, v[0], NULL);
-}
-
-typedef struct batches {
-    jvalue size, fill;
-    jiterator source;
-    jvalue pending; // the item that did not fit into the last batch
-    bool started;
-} batches;
-
-static bool next_batch(jrender *r, jiterator *it, jvalue *item)
-{
-    batches *b = it->state;
-    jlist *batch = jlist_new(r, 0);
-    jvalue next;
-    if (!b->started) {
-        b->started = true;
-        jiterator_begin(r, it->source, &b->source);
-    }
-    if (given(b->pending)) jlist_append(r, batch, b->pending);
-    b->pending = jmissing();
-    while (jiterator_next(r, &b->source, &next)) {
-        if (jinja_equal(r, jint((int64_t)batch->count), b->size)) {
-            b->pending = next;
-            return *item = jinja_list(batch), true;
-        }
-        jlist_append(r, batch, next);
-    }
-    if (!batch->count) return false;
-    if (given_some(b->fill) && jinja_compare(r, JO_LT, jint((int64_t)batch->count), b->size)) {
-        jvalue missing = jinja_binary(r, JO_SUB, b->size, jint((int64_t)batch->count));
-        jlist *one = jlist_new(r, 1);
-        jlist_append(r, one, b->fill);
-        *item = jinja_binary(r, JO_ADD, jinja_list(batch), jinja_binary(r, JO_MUL, jinja_list(one), missing));
-        return true;
-    }
-    return *item = jinja_list(batch), true;
-}
-
-static jvalue filter_batch(jrender *r, jvalue *v)
-{
-    batches *b = jinja_alloc(r, 1, sizeof *b);
-    *b = (batches){.size = v[1], .fill = v[2], .pending = jmissing()};
-    return jinja_generator(r, next_batch, v[0], b);
-}
-
-typedef struct slices {
-    jlist *items;
-    jvalue count, fill;
-    int64_t number, per_slice, with_extra, offset, limit;
-} slices;
-
-static bool next_slice(jrender *r, jiterator *it, jvalue *item)
-{
-    slices *s = it->state;
-    if (!s->items) {
-        s->items = jinja_collect(r, it->source);
-        jvalue length = jint((int64_t)s->items->count);
-        jvalue per_slice = jinja_binary(r, JO_FLOORDIV, length, s->count),
-               extra = jinja_binary(r, JO_MOD, length, s->count);
-        s->limit = jinja_index(r, s->count, "'%s' object cannot be interpreted as an integer");
-        s->per_slice = jinteger(per_slice);
-        s->with_extra = jinteger(extra);
-    }
-    if (s->number >= s->limit) return false;
-    int64_t begin = s->offset + s->number * s->per_slice;
-    if (s->number < s->with_extra) s->offset++;
-    int64_t end = s->offset + (s->number + 1) * s->per_slice;
-    jlist *part = jlist_new(r, 0);
-    for (int64_t i = begin; i < end && i < (int64_t)s->items->count; i++)
-        jlist_append(r, part, s->items->items[i]);
-    if (given_some(s->fill) && s->number >= s->with_extra) jlist_append(r, part, s->fill);
-    s->number++;
-    return *item = jinja_list(part), true;
-}
-
-static jvalue filter_slice(jrender *r, jvalue *v)
-{
-    slices *s = jinja_alloc(r, 1, sizeof *s);
-    s->count = v[1];
-    s->fill = v[2];
-    return jinja_generator(r, next_slice, v[0], s);
-}
-
 static jvalue filter_random(jrender *r, jvalue value, const jarguments *a)
 {
     (void)value, (void)a;
     jinja_raise(r, "the filter random is not supported: prompts are reproducible");
 }
 
-#define SEQUENCE(name, python, parameters, required, hidden, function)                                       \
-    {                                                                                                        \
-        name, python, parameters, required, hidden, function, NULL                                           \
-    }
-#define ANY(name, python, function)                                                                          \
-    {                                                                                                        \
-        name, python, NULL, 0, 0, NULL, function                                                             \
-    }
 const jbuiltin jinja_sequence_filters[] = {
-    SEQUENCE("batch", "do_batch", "value linecount fill_with", 2, 0, filter_batch),
-    SEQUENCE("count", "!len", "obj", 1, 0, filter_length),
-    SEQUENCE("dictsort", "do_dictsort", "value case_sensitive by reverse", 1, 0, filter_dictsort),
-    SEQUENCE("first", "sync_do_first", "seq", 1, 1, filter_first),
-    SEQUENCE("groupby", "sync_do_groupby", "value attribute default case_sensitive", 2, 1, filter_groupby),
-    SEQUENCE("items", "do_items", "value", 1, 0, filter_items),
-    SEQUENCE("join", "sync_do_join", "value d attribute", 1, 1, filter_join),
-    SEQUENCE("last", "do_last", "seq", 1, 1, filter_last),
-    SEQUENCE("length", "!len", "obj", 1, 0, filter_length),
-    SEQUENCE("list", "sync_do_list", "value", 1, 0, filter_list),
-    ANY("map", "sync_do_map", filter_map),
-    SEQUENCE("max", "do_max", "value case_sensitive attribute", 1, 1, filter_max),
-    SEQUENCE("min", "do_min", "value case_sensitive attribute", 1, 1, filter_min),
-    ANY("random", "do_random", filter_random),
-    ANY("reject", "sync_do_reject", filter_reject),
-    ANY("rejectattr", "sync_do_rejectattr", filter_rejectattr),
-    SEQUENCE("reverse", "do_reverse", "value", 1, 0, filter_reverse),
-    ANY("select", "sync_do_select", filter_select),
-    ANY("selectattr", "sync_do_selectattr", filter_selectattr),
-    SEQUENCE("slice", "sync_do_slice", "value slices fill_with", 2, 0, filter_slice),
-    SEQUENCE("sort", "do_sort", "value reverse case_sensitive attribute", 1, 1, filter_sort),
-    SEQUENCE("sum", "sync_do_sum", "iterable attribute start", 1, 1, filter_sum),
-    SEQUENCE("unique", "sync_do_unique", "value case_sensitive attribute", 1, 1, filter_unique),
+    JINJA_BUILTIN("batch", "do_batch", "value linecount fill_with", 2, 0, jinja_filter_batch),
+    JINJA_BUILTIN("count", "!len", "obj", 1, 0, filter_length),
+    JINJA_BUILTIN("dictsort", "do_dictsort", "value case_sensitive by reverse", 1, 0, filter_dictsort),
+    JINJA_BUILTIN("first", "sync_do_first", "seq", 1, 1, filter_first),
+    JINJA_BUILTIN("groupby", "sync_do_groupby", "value attribute default case_sensitive", 2, 1,
+                  filter_groupby),
+    JINJA_BUILTIN("items", "do_items", "value", 1, 0, jinja_filter_items),
+    JINJA_BUILTIN("join", "sync_do_join", "value d attribute", 1, 1, filter_join),
+    JINJA_BUILTIN("last", "do_last", "seq", 1, 1, filter_last),
+    JINJA_BUILTIN("length", "!len", "obj", 1, 0, filter_length),
+    JINJA_BUILTIN("list", "sync_do_list", "value", 1, 0, filter_list),
+    JINJA_BUILTIN_ANY("map", "sync_do_map", filter_map),
+    JINJA_BUILTIN("max", "do_max", "value case_sensitive attribute", 1, 1, filter_max),
+    JINJA_BUILTIN("min", "do_min", "value case_sensitive attribute", 1, 1, filter_min),
+    JINJA_BUILTIN_ANY("random", "do_random", filter_random),
+    JINJA_BUILTIN_ANY("reject", "sync_do_reject", filter_reject),
+    JINJA_BUILTIN_ANY("rejectattr", "sync_do_rejectattr", filter_rejectattr),
+    JINJA_BUILTIN("reverse", "do_reverse", "value", 1, 0, filter_reverse),
+    JINJA_BUILTIN_ANY("select", "sync_do_select", filter_select),
+    JINJA_BUILTIN_ANY("selectattr", "sync_do_selectattr", filter_selectattr),
+    JINJA_BUILTIN("slice", "sync_do_slice", "value slices fill_with", 2, 0, jinja_filter_slice),
+    JINJA_BUILTIN("sort", "do_sort", "value reverse case_sensitive attribute", 1, 1, filter_sort),
+    JINJA_BUILTIN("sum", "sync_do_sum", "iterable attribute start", 1, 1, filter_sum),
+    JINJA_BUILTIN("unique", "sync_do_unique", "value case_sensitive attribute", 1, 1, filter_unique),
     {0},
 };

@@ -231,21 +231,17 @@ static jvalue filter_filesizeformat(jrender *r, jvalue *v)
     return jtext_end(r, begin);
 }
 
-#define VALUE(name, python, parameters, required, hidden, function)                                          \
-    {                                                                                                        \
-        name, python, parameters, required, hidden, function, NULL                                           \
-    }
 const jbuiltin jinja_value_filters[] = {
-    VALUE("abs", "!abs", "x", 1, 0, filter_abs),
-    VALUE("attr", "do_attr", "obj name", 2, 1, filter_attr),
-    VALUE("d", "do_default", "value default_value boolean", 1, 0, filter_default),
-    VALUE("default", "do_default", "value default_value boolean", 1, 0, filter_default),
-    VALUE("filesizeformat", "do_filesizeformat", "value binary", 1, 0, filter_filesizeformat),
-    VALUE("float", "do_float", "value default", 1, 0, filter_float),
-    VALUE("int", "do_int", "value default base", 1, 0, filter_int),
-    VALUE("pprint", "do_pprint", "value", 1, 0, filter_pprint),
-    VALUE("round", "do_round", "value precision method", 1, 0, filter_round),
-    VALUE("tojson", "_cached_compile_jinja_template.<locals>.tojson",
-          "x ensure_ascii indent separators sort_keys", 1, 0, filter_tojson),
+    JINJA_BUILTIN("abs", "!abs", "x", 1, 0, filter_abs),
+    JINJA_BUILTIN("attr", "do_attr", "obj name", 2, 1, filter_attr),
+    JINJA_BUILTIN("d", "do_default", "value default_value boolean", 1, 0, filter_default),
+    JINJA_BUILTIN("default", "do_default", "value default_value boolean", 1, 0, filter_default),
+    JINJA_BUILTIN("filesizeformat", "do_filesizeformat", "value binary", 1, 0, filter_filesizeformat),
+    JINJA_BUILTIN("float", "do_float", "value default", 1, 0, filter_float),
+    JINJA_BUILTIN("int", "do_int", "value default base", 1, 0, filter_int),
+    JINJA_BUILTIN("pprint", "do_pprint", "value", 1, 0, filter_pprint),
+    JINJA_BUILTIN("round", "do_round", "value precision method", 1, 0, filter_round),
+    JINJA_BUILTIN("tojson", "_cached_compile_jinja_template.<locals>.tojson",
+                  "x ensure_ascii indent separators sort_keys", 1, 0, filter_tojson),
     {0},
 };

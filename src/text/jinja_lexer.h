@@ -89,4 +89,11 @@ void jlexer_init(jlexer *lexer, jparse *parse, const char *source, size_t length
 jtoken jlexer_next(jlexer *lexer);
 const char *jinja_token_description(jtoken_type type);
 
+// Between the files of the lexer.
+char jlexer_at(const jlexer *lexer, size_t position); // 0 beyond the end
+void jlexer_advance(jlexer *lexer, size_t end);       // moves to `end`, counting lines
+jtoken jlexer_token(const jlexer *lexer, jtoken_type type, uint32_t line);
+bool jlexer_literal(jlexer *lexer,
+                    jtoken *token); // a number, name or string that stands here; false: none does
+
 #endif

@@ -5,70 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- arguments, with the messages of Python's C functions ----
-
-void jmethod_no_keywords(jrender *r, const char *type, const char *name, const jarguments *a)
-{
-    if (a->num_keywords) jinja_raise(r, "%s.%s() takes no keyword arguments", type, name);
-}
-
-void jmethod_none(jrender *r, const char *type, const char *name, const jarguments *a)
-{
-    jmethod_no_keywords(r, type, name, a);
-    if (a->count) jinja_raise(r, "%s.%s() takes no arguments (%zu given)", type, name, a->count);
-}
-
-jvalue jmethod_one(jrender *r, const char *type, const char *name, const jarguments *a)
-{
-    jmethod_no_keywords(r, type, name, a);
-    if (a->count != 1) jinja_raise(r, "%s.%s() takes exactly one argument (%zu given)", type, name, a->count);
-    return a->items[0];
-}
-
-void jmethod_between(jrender *r, const char *type, const char *name, const jarguments *a, size_t least,
-                     size_t most)
-{
-    jmethod_no_keywords(r, type, name, a);
-    size_t bound = a->count < least ? least : most;
-    if (a->count < least || a->count > most)
-        jinja_raise(r, "%s expected %s %zu argument%s, got %zu", name,
-                    a->count < least ? "at least" : "at most", bound, bound == 1 ? "" : "s", a->count);
-}
-
-// Functions that take keywords: at most two parameters here.
-static void keyworded(jrender *r, const char *name, const jarguments *a, const char *first,
-                      const char *second, jvalue bound[2])
-{
-    const char *names[2] = {first, second};
-    size_t most = second ? 2 : 1;
-    bound[0] = bound[1] = jmissing();
-    if (a->count + a->num_keywords > most)
-        jinja_raise(r, "%s() takes at most %zu argument%s (%zu given)", name, most, most == 1 ? "" : "s",
-                    a->count + a->num_keywords);
-    for (size_t i = 0; i < a->count; i++) bound[i] = a->items[i];
-    for (size_t k = 0; k < a->num_keywords; k++) {
-        size_t i = 0;
-        while (i < most && !jstring_is(a->keywords[k].name, names[i])) i++;
-        if (i == most)
-            jinja_raise(r, "'%.*s' is an invalid keyword argument for %s()", JFMT(a->keywords[k].name), name);
-        if (bound[i].kind != J_MISSING)
-            jinja_raise(r, "argument for %s() given by name ('%s') and position (%zu)", name, names[i],
-                        i + 1);
-        bound[i] = a->keywords[k].value;
-    }
-}
-
-static int64_t integer(jrender *r, jvalue v)
-{
-    return jinja_index(r, v, "'%s' object cannot be interpreted as an integer");
-}
-
-static const jstring *string_argument(jrender *r, jvalue v, const char *message)
-{
-    if (v.kind != J_STRING) jinja_raise(r, message, jinja_type_name(v));
-    return v.string;
-}
-
 // ---- case and classes ----
 
 #define CASE_METHOD(method, change)                                                                          \
@@ -195,16 +131,16 @@ static bool has_suffix(const jstring *s, const jstring *suffix)
 static jvalue str_removeprefix(jrender *r, jvalue self, const jarguments *a)
 {
     const jstring *s = self.string, *prefix;
-    prefix = string_argument(r, jmethod_one(r, "str", "removeprefix", a),
-                             "removeprefix() argument must be str, not %s");
+    prefix = jmethod_string(r, jmethod_one(r, "str", "removeprefix", a),
+                            "removeprefix() argument must be str, not %s");
     return has_prefix(s, prefix) ? jinja_string_part(r, s, prefix->length, s->length) : self;
 }
 
 static jvalue str_removesuffix(jrender *r, jvalue self, const jarguments *a)
 {
     const jstring *s = self.string, *suffix;
-    suffix = string_argument(r, jmethod_one(r, "str", "removesuffix", a),
-                             "removesuffix() argument must be str, not %s");
+    suffix = jmethod_string(r, jmethod_one(r, "str", "removesuffix", a),
+                            "removesuffix() argument must be str, not %s");
     return has_suffix(s, suffix) ? jinja_string_part(r, s, 0, s->length - suffix->length) : self;
 }
 
@@ -251,7 +187,7 @@ static search search_arguments(jrender *r, jvalue self, const jarguments *a, con
     return found;
 }
 
-static const char *find_last(jrender *r, const char *data, size_t length, const jstring *sub)
+const char *jmethod_find_last(jrender *r, const char *data, size_t length, const jstring *sub)
 {
     if (sub->length > length) return NULL;
     for (size_t i = length - sub->length + 1; i > 0; i--, jinja_step(r, sub->length / 64))
@@ -267,8 +203,8 @@ static int64_t find(jrender *r, jvalue self, const jarguments *a, const char *na
     const char *data = self.string->data + what.begin;
     size_t length = what.end - what.begin;
     jinja_step(r, length / 16);
-    const char *found =
-        last ? find_last(r, data, length, what.sub) : memmem(data, length, what.sub->data, what.sub->length);
+    const char *found = last ? jmethod_find_last(r, data, length, what.sub)
+                             : memmem(data, length, what.sub->data, what.sub->length);
     if (!found) return -1;
     return (int64_t)utf8_count(self.string->data, (size_t)(found - self.string->data));
 }
@@ -340,161 +276,10 @@ static jvalue str_endswith(jrender *r, jvalue self, const jarguments *a)
 static jvalue str_replace(jrender *r, jvalue self, const jarguments *a)
 {
     jmethod_between(r, "str", "replace", a, 2, 3);
-    const jstring *from = string_argument(r, a->items[0], "replace() argument 1 must be str, not %s");
-    const jstring *to = string_argument(r, a->items[1], "replace() argument 2 must be str, not %s");
+    const jstring *from = jmethod_string(r, a->items[0], "replace() argument 1 must be str, not %s");
+    const jstring *to = jmethod_string(r, a->items[1], "replace() argument 2 must be str, not %s");
     if (self.string->markup) to = jinja_escape(r, a->items[1]).string;
-    return jinja_replace(r, self.string, from, to, a->count > 2 ? integer(r, a->items[2]) : -1);
-}
-
-// ---- splitting and joining ----
-
-static void append_part(jrender *r, jlist *parts, const jstring *s, size_t begin, size_t end)
-{
-    jlist_append(r, parts, jinja_string_part(r, s, begin, end));
-}
-
-static jlist *split_at(jrender *r, const jstring *s, const jstring *separator, int64_t limit)
-{
-    jlist *parts = jlist_new(r, 0);
-    size_t i = 0;
-    jinja_step(r, s->length / 16);
-    for (; limit != 0; limit--) {
-        const char *found = memmem(s->data + i, s->length - i, separator->data, separator->length);
-        if (!found) break;
-        append_part(r, parts, s, i, (size_t)(found - s->data));
-        i = (size_t)(found - s->data) + separator->length;
-    }
-    append_part(r, parts, s, i, s->length);
-    return parts;
-}
-
-static void reverse(jlist *list)
-{
-    for (size_t i = 0; i < list->count / 2; i++) {
-        jvalue item = list->items[i];
-        list->items[i] = list->items[list->count - 1 - i];
-        list->items[list->count - 1 - i] = item;
-    }
-}
-
-static jlist *rsplit_at(jrender *r, const jstring *s, const jstring *separator, int64_t limit)
-{
-    jlist *parts = jlist_new(r, 0);
-    size_t end = s->length;
-    jinja_step(r, s->length / 16);
-    for (; limit != 0; limit--) {
-        const char *found = find_last(r, s->data, end, separator);
-        if (!found) break;
-        append_part(r, parts, s, (size_t)(found - s->data) + separator->length, end);
-        end = (size_t)(found - s->data);
-    }
-    append_part(r, parts, s, 0, end);
-    reverse(parts);
-    return parts;
-}
-
-// Where the run of (not) white space that ends at `end` begins.
-static size_t skip_back(const jstring *s, size_t end, bool space)
-{
-    while (end > 0) {
-        size_t start = end - 1;
-        uint32_t c;
-        while (((unsigned char)s->data[start] & 0xC0) == 0x80) start--;
-        jinja_decode(s->data + start, &c);
-        if (jinja_is_space(c) != space) break;
-        end = start;
-    }
-    return end;
-}
-
-static jlist *rsplit_space(jrender *r, const jstring *s, int64_t limit)
-{
-    jlist *parts = jlist_new(r, 0);
-    size_t end = skip_back(s, s->length, true);
-    jinja_step(r, s->length / 16);
-    for (; end > 0 && limit != 0; limit--) {
-        size_t begin = skip_back(s, end, false);
-        append_part(r, parts, s, begin, end);
-        end = skip_back(s, begin, true);
-    }
-    if (end > 0) append_part(r, parts, s, 0, end);
-    reverse(parts);
-    return parts;
-}
-
-static jvalue split(jrender *r, jvalue self, const jarguments *a, const char *name, bool from_right)
-{
-    jvalue bound[2];
-    keyworded(r, name, a, "sep", "maxsplit", bound);
-    int64_t limit = bound[1].kind == J_MISSING ? -1 : integer(r, bound[1]);
-    if (limit < 0) limit = -1;
-    if (bound[0].kind == J_MISSING || bound[0].kind == J_NONE)
-        return jinja_list(from_right ? rsplit_space(r, self.string, limit)
-                                     : jinja_split_space(r, self.string, limit));
-    const jstring *separator = string_argument(r, bound[0], "must be str or None, not %s");
-    if (!separator->length) jinja_raise(r, "empty separator");
-    return jinja_list(from_right ? rsplit_at(r, self.string, separator, limit)
-                                 : split_at(r, self.string, separator, limit));
-}
-
-static jvalue str_split(jrender *r, jvalue self, const jarguments *a)
-{
-    return split(r, self, a, "split", false);
-}
-static jvalue str_rsplit(jrender *r, jvalue self, const jarguments *a)
-{
-    return split(r, self, a, "rsplit", true);
-}
-
-static jvalue str_splitlines(jrender *r, jvalue self, const jarguments *a)
-{
-    jvalue bound[2];
-    keyworded(r, "splitlines", a, "keepends", NULL, bound);
-    bool keep = bound[0].kind != J_MISSING &&
-                (jis_integer(bound[0]) ? jinteger(bound[0]) != 0 : jinja_truth(r, bound[0]));
-    return jinja_list(jinja_split_lines(r, self.string, keep));
-}
-
-static jvalue partition(jrender *r, jvalue self, const jarguments *a, const char *name, bool last)
-{
-    const jstring *s = self.string,
-                  *separator = string_argument(r, jmethod_one(r, "str", name, a), "must be str, not %s");
-    if (!separator->length) jinja_raise(r, "empty separator");
-    const char *found = last ? find_last(r, s->data, s->length, separator)
-                             : memmem(s->data, s->length, separator->data, separator->length);
-    size_t at = found  ? (size_t)(found - s->data)
-                : last ? 0
-                       : s->length,
-           after = found ? at + separator->length : at;
-    jlist *parts = jlist_new(r, 3);
-    append_part(r, parts, s, 0, at);
-    append_part(r, parts, s, at, after);
-    append_part(r, parts, s, after, s->length);
-    return jinja_tuple(parts);
-}
-
-static jvalue str_partition(jrender *r, jvalue self, const jarguments *a)
-{
-    return partition(r, self, a, "partition", false);
-}
-static jvalue str_rpartition(jrender *r, jvalue self, const jarguments *a)
-{
-    return partition(r, self, a, "rpartition", true);
-}
-
-static jvalue str_join(jrender *r, jvalue self, const jarguments *a)
-{
-    jvalue iterable = jmethod_one(r, "str", "join", a);
-    if (!jinja_is_iterable(iterable)) jinja_raise(r, "can only join an iterable");
-    jlist *items = jinja_collect(r, iterable);
-    for (size_t i = 0; i < items->count; i++) {
-        if (self.string->markup) items->items[i] = jinja_escape(r, items->items[i]);
-        if (items->items[i].kind != J_STRING)
-            jinja_raise(r, "sequence item %zu: expected str instance, %s found", i,
-                        jinja_type_name(items->items[i]));
-    }
-    jvalue joined = jinja_join(r, self.string, items);
-    return self.string->markup ? jinja_markup(r, joined) : joined;
+    return jinja_replace(r, self.string, from, to, a->count > 2 ? jmethod_integer(r, a->items[2]) : -1);
 }
 
 // ---- padding ----
@@ -503,7 +288,7 @@ static const jstring *fill_argument(jrender *r, jvalue self, const jarguments *a
 {
     if (a->count < 2) return JINJA_STRING(" ");
     const jstring *fill =
-        string_argument(r, a->items[1], "The fill character must be a unicode character, not %s");
+        jmethod_string(r, a->items[1], "The fill character must be a unicode character, not %s");
     if (self.string->markup) fill = jinja_escape(r, a->items[1]).string;
     if (fill->chars != 1) jinja_raise(r, "The fill character must be exactly one character long");
     return fill;
@@ -512,7 +297,7 @@ static const jstring *fill_argument(jrender *r, jvalue self, const jarguments *a
 static jvalue justify(jrender *r, jvalue self, const jarguments *a, const char *name, bool left)
 {
     jmethod_between(r, "str", name, a, 1, 2);
-    int64_t width = integer(r, a->items[0]), margin = width - (int64_t)self.string->chars;
+    int64_t width = jmethod_integer(r, a->items[0]), margin = width - (int64_t)self.string->chars;
     const jstring *fill = fill_argument(r, self, a);
     size_t begin = jtext_begin(r);
     if (margin <= 0) return self;
@@ -536,13 +321,13 @@ static jvalue str_rjust(jrender *r, jvalue self, const jarguments *a)
 static jvalue str_center(jrender *r, jvalue self, const jarguments *a)
 {
     jmethod_between(r, "str", "center", a, 1, 2);
-    int64_t width = integer(r, a->items[0]);
+    int64_t width = jmethod_integer(r, a->items[0]);
     return jinja_center(r, self.string, width, fill_argument(r, self, a));
 }
 
 static jvalue str_zfill(jrender *r, jvalue self, const jarguments *a)
 {
-    int64_t width = integer(r, jmethod_one(r, "str", "zfill", a)),
+    int64_t width = jmethod_integer(r, jmethod_one(r, "str", "zfill", a)),
             margin = width - (int64_t)self.string->chars;
     const jstring *s = self.string;
     size_t begin = jtext_begin(r), sign = s->length && (s->data[0] == '+' || s->data[0] == '-');
@@ -557,8 +342,8 @@ static jvalue str_zfill(jrender *r, jvalue self, const jarguments *a)
 static jvalue str_expandtabs(jrender *r, jvalue self, const jarguments *a)
 {
     jvalue bound[2];
-    keyworded(r, "expandtabs", a, "tabsize", NULL, bound);
-    int64_t size = bound[0].kind == J_MISSING ? 8 : integer(r, bound[0]), column = 0;
+    jmethod_keyworded(r, "expandtabs", a, "tabsize", NULL, bound);
+    int64_t size = bound[0].kind == J_MISSING ? 8 : jmethod_integer(r, bound[0]), column = 0;
     const jstring *s = self.string;
     size_t begin = jtext_begin(r);
     for (size_t i = 0; i < s->length; i++) {
@@ -616,16 +401,52 @@ static jvalue str_translate(jrender *r, jvalue self, const jarguments *a)
 #name, str_##name                                                                                    \
     }
 const jmethod_row jmethods_of_string[] = {
-    ROW(capitalize),   ROW(casefold),     ROW(center),       ROW(count),
-    ROW(encode),       ROW(endswith),     ROW(expandtabs),   ROW(find),
-    ROW(format),       ROW(format_map),   ROW(index),        ROW(isalnum),
-    ROW(isalpha),      ROW(isascii),      ROW(isdecimal),    ROW(isdigit),
-    ROW(isidentifier), ROW(islower),      ROW(isnumeric),    ROW(isprintable),
-    ROW(isspace),      ROW(istitle),      ROW(isupper),      ROW(join),
-    ROW(ljust),        ROW(lower),        ROW(lstrip),       {"maketrans", str_translate},
-    ROW(partition),    ROW(removeprefix), ROW(removesuffix), ROW(replace),
-    ROW(rfind),        ROW(rindex),       ROW(rjust),        ROW(rpartition),
-    ROW(rsplit),       ROW(rstrip),       ROW(split),        ROW(splitlines),
-    ROW(startswith),   ROW(strip),        ROW(swapcase),     ROW(title),
-    ROW(translate),    ROW(upper),        ROW(zfill),        {NULL, NULL},
+    ROW(capitalize),
+    ROW(casefold),
+    ROW(center),
+    ROW(count),
+    ROW(encode),
+    ROW(endswith),
+    ROW(expandtabs),
+    ROW(find),
+    ROW(format),
+    ROW(format_map),
+    ROW(index),
+    ROW(isalnum),
+    ROW(isalpha),
+    ROW(isascii),
+    ROW(isdecimal),
+    ROW(isdigit),
+    ROW(isidentifier),
+    ROW(islower),
+    ROW(isnumeric),
+    ROW(isprintable),
+    ROW(isspace),
+    ROW(istitle),
+    ROW(isupper),
+    {"join", jmethod_str_join},
+    ROW(ljust),
+    ROW(lower),
+    ROW(lstrip),
+    {"maketrans", str_translate},
+    {"partition", jmethod_str_partition},
+    ROW(removeprefix),
+    ROW(removesuffix),
+    ROW(replace),
+    ROW(rfind),
+    ROW(rindex),
+    ROW(rjust),
+    {"rpartition", jmethod_str_rpartition},
+    {"rsplit", jmethod_str_rsplit},
+    ROW(rstrip),
+    {"split", jmethod_str_split},
+    {"splitlines", jmethod_str_splitlines},
+    ROW(startswith),
+    ROW(strip),
+    ROW(swapcase),
+    ROW(title),
+    ROW(translate),
+    ROW(upper),
+    ROW(zfill),
+    {NULL, NULL},
 };

@@ -47,6 +47,7 @@ void jparser_fail_late(jparser *p, uint32_t line, const char *format,
 jnode *jparser_expression(jparser *p, bool with_conditional);
 jnode *jparser_primary(jparser *p, bool with_namespace);
 jnode *jparser_tuple(jparser *p, bool with_conditional);
+jnode *jparser_constant(jparser *p, jvalue value, uint32_t line);
 jnode *jparser_target(jparser *p, bool name_only, bool with_namespace);
 jnode *jparser_filter(jparser *p, jnode *object, bool start_inline);
 

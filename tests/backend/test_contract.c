@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 typedef struct subject {
     const char *name;
@@ -377,6 +378,279 @@ static void test_the_context_has_an_end(void **state)
     ask("Hello."); // as if nothing had been
 }
 
+// ---- Sessions ----------------------------------------------------------------------------------------------
+
+static llm_session *create_session(void)
+{
+    llm_session *session = llm_session_create(backend, &err);
+    if (!session) fail_msg("%s", err.message);
+    return session;
+}
+
+static result ask_in(llm_session *session, const char *prompt)
+{
+    result r = read_all(llm_session_generate(session, prompt, &config, &err));
+    if (r.status != LLM_END) fail_msg("%s: %s", prompt, err.message);
+    return r;
+}
+
+static void assert_same_answer(const result *a, const result *b)
+{
+    assert_string_equal(a->text, b->text);
+    assert_int_equal(a->num_tokens, b->num_tokens);
+    assert_memory_equal(a->tokens, b->tokens, (size_t)a->num_tokens * sizeof *a->tokens);
+    assert_int_equal(a->stats.prompt_tokens, b->stats.prompt_tokens);
+}
+
+static void assert_transcript(llm_session *session, const char *inside, const char *outside)
+{
+    char *json = llm_session_messages_json_copy(session, &err);
+    if (!json) fail_msg("%s", err.message);
+    assert_true(json[0] == '[' && json[strlen(json) - 1] == ']');
+    if (inside && !strstr(json, inside)) fail_msg("no \"%s\" in %s", inside, json);
+    if (outside && strstr(json, outside)) fail_msg("\"%s\" in %s", outside, json);
+    llm_free(json);
+}
+
+static void test_sessions_do_not_see_each_other(void **state)
+{
+    (void)state;
+    assert_ok(llm_backend_set_system_prompt(backend, "You are kind.", &err));
+    result alone[2] = {ask("My name is Ada."), ask("And now?")};
+    assert_ok(llm_backend_reset(backend, &err));
+    llm_session *one = create_session(), *two = create_session();
+    assert_ok(llm_session_set_system_prompt(one, "You are kind.", &err));
+    assert_null(llm_session_system_prompt_copy(two));
+    result first = ask_in(one, "My name is Ada.");
+    ask_in(two, "The harbour is full of ships.");
+    ask("It rains.");
+    result second = ask_in(one, "And now?");
+    assert_same_answer(&first, &alone[0]);
+    assert_same_answer(&second, &alone[1]);
+    assert_int_equal(second.stats.cached_prompt_tokens, alone[1].stats.cached_prompt_tokens);
+    assert_transcript(one, "My name is Ada.", "harbour");
+    assert_transcript(two, "harbour", "Ada");
+    assert_transcript(llm_backend_session(backend), "It rains.", "Ada");
+    assert_ok(llm_session_reset(two, &err));
+    assert_transcript(two, NULL, "role");
+    assert_transcript(one, "And now?", "harbour");
+    llm_session_free(two);
+    llm_session_free(one);
+    assert_transcript(llm_backend_session(backend), "It rains.", NULL);
+}
+
+static void test_the_backends_own_session(void **state)
+{
+    (void)state;
+    llm_session *own = llm_backend_session(backend);
+    assert_non_null(own);
+    assert_ok(llm_session_set_system_prompt(own, "You are kind.", &err));
+    char *prompt = llm_backend_system_prompt_copy(backend);
+    assert_string_equal(prompt, "You are kind.");
+    llm_free(prompt);
+    result first = ask("Hello."), second = ask_in(own, "And now?");
+    assert_ok(llm_session_reset(own, &err));
+    result again = ask_in(own, "Hello."), next = ask("And now?");
+    assert_same_answer(&first, &again);
+    assert_same_answer(&second, &next);
+    llm_session_free(own); // is not ours to free: nothing happens
+    ask("Hello.");
+}
+
+static void test_a_transcript_waits_for_its_turns(void **state)
+{
+    (void)state;
+    llm_stream *stream = llm_backend_generate(backend, "My name is Ada.", &config, &err);
+    assert_transcript(llm_backend_session(backend), "\"role\":\"user\",\"content\":\"My name is Ada.\"", NULL);
+    assert_transcript(llm_backend_session(backend), "\"role\":\"assistant\"", "system");
+    llm_stream_free(stream);
+    llm_backend_unload(backend);
+    assert_transcript(llm_backend_session(backend), NULL, "role");
+}
+
+static const char *session_path(void)
+{
+    static char path[200];
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/llmlocal-session-%s-%d", folder ? folder : "/tmp", under_test->name, (int)getpid());
+    return path;
+}
+
+static void check_save_and_load(void)
+{
+    llm_session *one = create_session(), *other = create_session();
+    assert_ok(llm_session_set_system_prompt(one, "You are kind.", &err));
+    ask_in(one, "My name is Ada.");
+    result before = ask_in(one, "The harbour is full of ships.");
+    assert_ok(llm_session_save(one, session_path(), &err));
+    result expected = ask_in(one, "And now?");
+    ask_in(other, "What was here goes away.");
+    for (int i = 0; i < 2; i++) { // into another session, and back into the one that has gone on
+        llm_session *into = i ? one : other;
+        assert_ok(llm_session_load(into, session_path(), &err));
+        assert_transcript(into, "ships", i ? "now" : "away");
+        char *prompt = llm_session_system_prompt_copy(into);
+        assert_string_equal(prompt, "You are kind.");
+        llm_free(prompt);
+        result restored = ask_in(into, "And now?");
+        assert_same_answer(&restored, &expected);
+        assert_int_equal(restored.stats.cached_prompt_tokens, expected.stats.cached_prompt_tokens);
+        assert_true(restored.stats.cached_prompt_tokens >= before.stats.prompt_tokens);
+    }
+    llm_session_free(other);
+    llm_session_free(one);
+    remove(session_path());
+}
+
+static void test_a_saved_session_goes_on_as_if_nothing_had_been(void **state)
+{
+    (void)state;
+    check_save_and_load();
+    config.temperature = 1.5f;
+    config.seed = 7;
+    check_save_and_load();
+}
+
+static void test_sessions_survive_a_new_backend(void **state)
+{
+    (void)state;
+    ask("My name is Ada.");
+    assert_ok(llm_session_save(llm_backend_session(backend), session_path(), &err));
+    result expected = ask("And now?");
+    llm_backend_free(backend);
+    backend = under_test->create(&err);
+    assert_error(llm_session_load(llm_backend_session(backend), session_path(), &err), LLM_MODEL_NOT_LOADED, "no model");
+    assert_error(llm_session_save(llm_backend_session(backend), session_path(), &err), LLM_MODEL_NOT_LOADED, "no model");
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    assert_ok(llm_session_load(llm_backend_session(backend), session_path(), &err));
+    result restored = ask("And now?");
+    assert_same_answer(&restored, &expected);
+    assert_int_equal(restored.stats.cached_prompt_tokens, expected.stats.cached_prompt_tokens);
+    remove(session_path());
+}
+
+static void test_files_that_are_no_sessions_are_refused(void **state)
+{
+    (void)state;
+    llm_session *own = llm_backend_session(backend);
+    result first = ask("My name is Ada."), second = ask("And now?");
+    assert_ok(llm_backend_reset(backend, &err));
+    result again = ask("My name is Ada.");
+    assert_same_answer(&first, &again);
+    FILE *file = fopen(session_path(), "w");
+    fputs("neither JSON nor safetensors", file);
+    fclose(file);
+    llm_status status = llm_session_load(own, session_path(), &err);
+    assert_true(status == LLM_UNSUPPORTED_FORMAT || status == LLM_LOAD_FAILED);
+    assert_non_null(strstr(err.message, session_path()));
+    assert_error(llm_session_load(own, "/nowhere/at/all", &err), LLM_IO_ERROR, "/nowhere/at/all");
+    assert_error(llm_session_save(own, "/nowhere/at/all", &err), LLM_IO_ERROR, "/nowhere/at/all");
+    assert_error(llm_session_load(own, NULL, &err), LLM_INVALID_ARGUMENT, "path");
+    assert_error(llm_session_save(NULL, session_path(), &err), LLM_INVALID_ARGUMENT, "NULL");
+    result next = ask("And now?"); // as if nothing had been
+    assert_same_answer(&next, &second);
+    remove(session_path());
+}
+
+static llm_status free_running_session(void)
+{
+    llm_session *one = create_session(), *two = create_session();
+    static char words[3 << 20];
+    llm_generation_config longer = config;
+    longer.max_tokens = 1 << 20;
+    memset(words, 'w', sizeof words - 1);
+    for (size_t i = 4; i < sizeof words - 1; i += 5) words[i] = ' ';
+    llm_stream *runs = llm_session_generate(one, under_test->ends_never ? "Go on." : words, &longer, &err);
+    assert_ok(llm_stream_next(runs, LLM_FOREVER, &chunk, &err));
+    llm_stream *next = llm_session_generate(two, "Hello.", &config, &err);
+    llm_stream *waits = llm_session_generate(one, "Hello.", &config, &err);
+    llm_session_free(one);
+    llm_status status = read_all(runs).status;
+    if (status == LLM_CANCELLED) assert_int_equal(read_all(waits).status, LLM_CANCELLED);
+    else llm_stream_free(waits); // it came to its end before it heard
+    assert_int_equal(read_all(next).status, LLM_END);
+    llm_session_free(two);
+    return status;
+}
+
+static void test_a_session_may_be_freed_while_it_answers(void **state)
+{
+    (void)state;
+    try_until_cancelled(free_running_session());
+    ask("Hello.");
+}
+
+static void test_sessions_are_empty_after_an_unload(void **state)
+{
+    (void)state;
+    llm_session *session = create_session();
+    assert_ok(llm_session_set_system_prompt(session, "You are kind.", &err));
+    result first = ask_in(session, "My name is Ada.");
+    llm_backend_unload(backend);
+    assert_null(llm_session_generate(session, "And now?", &config, &err));
+    assert_int_equal(err.code, LLM_MODEL_NOT_LOADED);
+    assert_transcript(session, NULL, "role");
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    result again = ask_in(session, "My name is Ada.");
+    assert_same_answer(&again, &first);
+    assert_int_equal(again.stats.cached_prompt_tokens, 0);
+    llm_session_free(session);
+}
+
+static void test_a_session_may_outlive_its_backend(void **state)
+{
+    (void)state;
+    llm_session *session = create_session();
+    ask_in(session, "My name is Ada.");
+    llm_backend_free(backend);
+    backend = NULL;
+    assert_null(llm_session_generate(session, "And now?", &config, &err));
+    assert_int_equal(err.code, LLM_MODEL_NOT_LOADED);
+    assert_ok(llm_session_set_system_prompt(session, "You are kind.", &err));
+    assert_ok(llm_session_reset(session, &err));
+    assert_transcript(session, NULL, "role");
+    assert_error(llm_session_save(session, session_path(), &err), LLM_MODEL_NOT_LOADED, "freed");
+    llm_session_free(session);
+}
+
+// All that is done with sessions, with `n` allocations granted from the creation of one on; true when nothing failed.
+static bool run_sessions_with_allocations(long n)
+{
+    llm_stream *stream = NULL;
+    char *json = NULL;
+    err = (llm_error){0};
+    remove(session_path());
+    mem_fail_after(n);
+    llm_session *session = llm_session_create(backend, &err);
+    llm_status status = session ? llm_session_set_system_prompt(session, "Be short.", &err) : err.code;
+    if (status == LLM_OK && !(stream = llm_session_generate(session, "Hello.", &config, &err))) status = err.code;
+    while (stream && (status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {}
+    if (status == LLM_END) status = llm_session_save(session, session_path(), &err);
+    if (status == LLM_OK) status = llm_session_load(session, session_path(), &err);
+    if (status == LLM_OK && !(json = llm_session_messages_json_copy(session, &err))) status = err.code;
+    mem_fail_after(-1);
+    if (status != LLM_OK && (err.code != LLM_OUT_OF_MEMORY || !err.message[0]))
+        fail_msg("after %ld allocations: %s: %s", n, llm_status_name(err.code), err.message);
+    if (status == LLM_OK) assert_non_null(strstr(json, "Hello."));
+    llm_free(json);
+    llm_stream_free(stream);
+    llm_session_free(session);
+    return status == LLM_OK;
+}
+
+static void test_every_allocation_of_sessions_may_fail(void **state)
+{
+    (void)state;
+    long n = 0;
+    result before = ask("My name is Ada.");
+    while (!run_sessions_with_allocations(n)) n++;
+    assert_true(n > 8);
+    remove(session_path());
+    assert_ok(llm_backend_reset(backend, &err));
+    result after = ask("My name is Ada.");
+    assert_same_answer(&before, &after);
+}
+
 static int count_chunks(void *user, const llm_chunk *c)
 {
     return (void)c, ++*(int *)user, 0;
@@ -448,6 +722,16 @@ int main(void)
         rule(test_the_context_has_an_end),
         rule(test_pushing_instead_of_pulling),
         rule(test_every_allocation_may_fail),
+        rule(test_sessions_do_not_see_each_other),
+        rule(test_the_backends_own_session),
+        rule(test_a_transcript_waits_for_its_turns),
+        rule(test_a_saved_session_goes_on_as_if_nothing_had_been),
+        rule(test_sessions_survive_a_new_backend),
+        rule(test_files_that_are_no_sessions_are_refused),
+        rule(test_a_session_may_be_freed_while_it_answers),
+        rule(test_sessions_are_empty_after_an_unload),
+        rule(test_a_session_may_outlive_its_backend),
+        rule(test_every_allocation_of_sessions_may_fail),
     };
     int failures = 0;
     for (size_t s = 0; s < sizeof subjects / sizeof *subjects; s++) {

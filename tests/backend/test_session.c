@@ -104,6 +104,19 @@ static void test_the_end_token_ends_the_answer(void **state)
     assert_int_equal(a.num_tokens, 15);
 }
 
+// The same conversation, all of it read: a token that begins no prompt drives out what the latest one has left.
+static answer read_from_scratch(const llm_message *messages, int count)
+{
+    int32_t other = 300;
+    llm_generation_config one = config;
+    one.max_tokens = 1;
+    read_answer(llm_backend_complete_tokens(backend, &other, 1, &one, &err));
+    answer a = read_answer(llm_backend_generate_messages(backend, messages, count, &config, &err));
+    assert_int_equal(a.status, LLM_END);
+    assert_int_equal(a.stats.cached_prompt_tokens, 0);
+    return a;
+}
+
 // Turn by turn in the session, and at once from the messages: the same answer; only new tokens are read.
 static void test_a_session_answers_as_the_whole_conversation_would(void **state)
 {
@@ -117,10 +130,9 @@ static void test_a_session_answers_as_the_whole_conversation_would(void **state)
     for (int turn = 0; turn < 3; turn++) {
         turns[turn] = read_answer(llm_backend_generate(backend, prompts[turn], &config, &err));
         messages[count++] = (llm_message){.role = "user", .content = prompts[turn]};
-        answer fresh = read_answer(llm_backend_generate_messages(backend, messages, count, &config, &err));
+        answer fresh = read_from_scratch(messages, count);
         assert_int_equal(turns[turn].status, LLM_END);
         assert_string_equal(turns[turn].text, fresh.text);
-        assert_int_equal(fresh.stats.cached_prompt_tokens, 0);
         assert_int_equal(turns[turn].stats.prompt_tokens, fresh.stats.prompt_tokens);
         if (turn > 0) assert_true(turns[turn].stats.cached_prompt_tokens >= turns[turn - 1].stats.prompt_tokens);
         messages[count++] = (llm_message){.role = "assistant", .content = turns[turn].text};
@@ -130,9 +142,40 @@ static void test_a_session_answers_as_the_whole_conversation_would(void **state)
     answer changed = read_answer(llm_backend_generate(backend, "Say a word.", &config, &err));
     messages[0].content = "You are long.";
     messages[count++] = (llm_message){.role = "user", .content = "Say a word."};
-    answer fresh = read_answer(llm_backend_generate_messages(backend, messages, count, &config, &err));
+    answer fresh = read_from_scratch(messages, count);
     assert_string_equal(changed.text, fresh.text);
     assert_true(changed.stats.cached_prompt_tokens < turns[2].stats.prompt_tokens);
+}
+
+// Whole histories, sent again and again: only what is new is read, and edits are seen.
+static void test_histories_that_begin_alike_are_read_once(void **state)
+{
+    (void)state;
+    llm_message messages[4] = {{.role = "user", .content = "Say a word."}};
+    answer first = read_from_scratch(messages, 1);
+    answer again = read_answer(llm_backend_generate_messages(backend, messages, 1, &config, &err));
+    assert_string_equal(again.text, first.text);
+    assert_int_equal(again.stats.cached_prompt_tokens, first.stats.prompt_tokens - 1);
+    messages[1] = (llm_message){.role = "assistant", .content = first.text};
+    messages[2] = (llm_message){.role = "user", .content = "Who says what?"};
+    answer second = read_answer(llm_backend_generate_messages(backend, messages, 3, &config, &err));
+    assert_true(second.stats.cached_prompt_tokens >= first.stats.prompt_tokens);
+    answer scratch = read_from_scratch(messages, 3);
+    assert_string_equal(second.text, scratch.text);
+    messages[2].content = "Who sees what?"; // the latest message edited
+    answer edited = read_answer(llm_backend_generate_messages(backend, messages, 3, &config, &err));
+    assert_true(edited.stats.cached_prompt_tokens >= first.stats.prompt_tokens);
+    assert_true(edited.stats.cached_prompt_tokens < second.stats.prompt_tokens - 1);
+    scratch = read_from_scratch(messages, 3);
+    assert_string_equal(edited.text, scratch.text);
+    messages[0].content = "Tell a word."; // the first one edited
+    edited = read_answer(llm_backend_generate_messages(backend, messages, 3, &config, &err));
+    assert_true(edited.stats.cached_prompt_tokens < first.stats.prompt_tokens - 1);
+    scratch = read_from_scratch(messages, 3);
+    assert_string_equal(edited.text, scratch.text);
+    // The chat neither lends nor borrows.
+    answer chat = read_answer(llm_backend_generate(backend, "Tell a word.", &config, &err));
+    assert_int_equal(chat.stats.cached_prompt_tokens, 0);
 }
 
 static void test_a_cancelled_turn_leaves_no_trace(void **state)
@@ -152,7 +195,7 @@ static void test_a_cancelled_turn_leaves_no_trace(void **state)
         llm_message messages[] = {{.role = "user", .content = "Say a word."}, {.role = "assistant", .content = first.text},
                                   {.role = "user", .content = "Again."}};
         answer next = read_answer(llm_backend_generate(backend, "Again.", &config, &err));
-        answer fresh = read_answer(llm_backend_generate_messages(backend, messages, 3, &config, &err));
+        answer fresh = read_from_scratch(messages, 3);
         assert_string_equal(next.text, fresh.text);
         assert_true(next.stats.cached_prompt_tokens > 0);
     }
@@ -260,6 +303,7 @@ int main(void)
         TEST(test_greedy_answers_are_mlxs),
         TEST(test_the_end_token_ends_the_answer),
         TEST(test_a_session_answers_as_the_whole_conversation_would),
+        TEST(test_histories_that_begin_alike_are_read_once),
         TEST(test_a_cancelled_turn_leaves_no_trace),
         TEST(test_too_long_prompts_name_both_numbers),
         TEST(test_stop_strings_seeds_and_log_probabilities),

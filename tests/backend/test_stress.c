@@ -1,11 +1,12 @@
-// Threads that load, ask, cancel, unload and free all at once. What is checked: slots that must be alone are,
+// Threads that load, ask, cancel, unload and free all at once, each with sessions of its own. What is checked: slots that must be alone are,
 // none is called without a model, and every stream ends as a stream should. LLMLOCAL_STRESS_SECONDS says how
 // long (5).
 #include "testing.h"
 #include "client/scripted.h"
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { NUM_THREADS = 6, OPEN_STREAMS = 4 };
+enum { NUM_THREADS = 6, OPEN_STREAMS = 4, OPEN_SESSIONS = 2 };
 
 typedef struct round_state {
     llm_backend *backend;
@@ -21,7 +22,63 @@ typedef struct actor {
     pthread_t thread;
     uint64_t random;
     llm_stream *open[OPEN_STREAMS]; // by this thread
+    llm_session *sessions[OPEN_SESSIONS];
+    char path[200]; // of a saved session
 } actor;
+
+// ---- Sessions of the scripted backend -----------------------------------------------------------------------
+
+static atomic_int live_states;
+
+static llm_status create_state(void *state, void **session, llm_error *err)
+{
+    (void)err;
+    scripted_enter(state, true);
+    *session = malloc(1); // so that sanitizers see what is used after it is freed
+    atomic_fetch_add(&live_states, 1);
+    return scripted_leave(state, LLM_OK);
+}
+
+static void free_state(void *state, void *session)
+{
+    scripted_enter(state, true);
+    free(session);
+    atomic_fetch_sub(&live_states, 1);
+    scripted_leave(state, LLM_OK);
+}
+
+static llm_status reset_state(void *state, void *session, llm_error *err)
+{
+    (void)err;
+    scripted_enter(state, true);
+    *(char *)session = 0;
+    return scripted_leave(state, LLM_OK);
+}
+
+static llm_status save_state(void *state, void *session, const char *system_prompt, const char *path, llm_error *err)
+{
+    (void)system_prompt;
+    (void)path;
+    return reset_state(state, session, err);
+}
+
+static llm_status load_state(void *state, void *session, const char *path, char **system_prompt, llm_error *err)
+{
+    *system_prompt = llm_string_copy(path);
+    return reset_state(state, session, err);
+}
+
+static char *messages_of(void *state, void *session, llm_error *err)
+{
+    reset_state(state, session, err);
+    return llm_string_copy("[]");
+}
+
+static llm_status generate_in(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err)
+{
+    if (request->kind == LLM_REQUEST_PROMPT) *(char *)request->session = 1;
+    return scripted_generate(state, request, writer, err);
+}
 
 static uint32_t draw(actor *a, uint32_t below)
 {
@@ -62,7 +119,30 @@ static llm_stream *ask(actor *a)
     case 0: return llm_backend_complete(a->round->backend, "some text", &config, NULL);
     case 1: return llm_backend_complete_tokens(a->round->backend, tokens, 3, &config, NULL);
     case 2: return llm_backend_generate_messages(a->round->backend, &message, 1, &config, NULL);
-    default: return llm_backend_generate(a->round->backend, "a prompt of five words", &config, NULL);
+    default: break;
+    }
+    llm_session *session = a->sessions[draw(a, OPEN_SESSIONS)];
+    if (!session) return llm_backend_generate(a->round->backend, "a prompt of five words", &config, NULL);
+    return llm_session_generate(session, "a prompt of a session", &config, NULL);
+}
+
+static void act_on_session(actor *a)
+{
+    llm_session **slot = &a->sessions[draw(a, OPEN_SESSIONS)];
+    if (!*slot) {
+        *slot = llm_session_create(a->round->backend, NULL);
+        return;
+    }
+    switch (draw(a, 8)) {
+    case 0: llm_session_save(*slot, a->path, NULL); break;
+    case 1: llm_session_load(*slot, a->path, NULL); break;
+    case 2: llm_free(llm_session_messages_json_copy(*slot, NULL)); break;
+    case 3: llm_session_reset(*slot, NULL); break;
+    case 4: llm_session_set_system_prompt(*slot, draw(a, 2) ? "be brief" : NULL, NULL); break;
+    case 5: llm_free(llm_session_system_prompt_copy(*slot)); break;
+    default:
+        llm_session_free(*slot); // its answers may run
+        *slot = NULL;
     }
 }
 
@@ -132,12 +212,18 @@ static void *actor_main(void *user)
 {
     actor *a = user;
     while (!atomic_load(&a->round->over)) {
-        if (draw(a, 3))
-            act_on_stream(a);
-        else
-            act_on_backend(a);
+        switch (draw(a, 5)) {
+        case 0: act_on_backend(a); break;
+        case 1: act_on_session(a); break;
+        default: act_on_stream(a);
+        }
     }
     pthread_barrier_wait(&a->round->calm);
+    // So may sessions.
+    for (int i = 0; i < OPEN_SESSIONS; i++) {
+        if (a->sessions[i] && draw(a, 2)) llm_session_reset(a->sessions[i], NULL);
+        llm_session_free(a->sessions[i]);
+    }
     // The backend is being freed now; what is open ends by itself, or is freed by us first.
     for (int i = 0; i < OPEN_STREAMS; i++) {
         if (a->open[i] && draw(a, 2)) read_some(a, a->open[i], -1);
@@ -172,13 +258,18 @@ static void run_round(uint64_t seed, scripted *script, round_state *round)
     for (int i = 0; i < NUM_THREADS; i++) {
         actors[i].round = round;
         actors[i].random = seed * 1000 + (uint64_t)i;
+        snprintf(actors[i].path, sizeof actors[i].path, "%s/llmlocal-stress-%d-%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp",
+                 (int)getpid(), i);
         assert_int_equal(pthread_create(&actors[i].thread, NULL, actor_main, &actors[i]), 0);
     }
     shake(script, &dice, 60);
     atomic_store(&round->over, true);
     pthread_barrier_wait(&round->calm);
     llm_backend_free(round->backend);
-    for (int i = 0; i < NUM_THREADS; i++) pthread_join(actors[i].thread, NULL);
+    for (int i = 0; i < NUM_THREADS; i++) {
+        pthread_join(actors[i].thread, NULL);
+        remove(actors[i].path);
+    }
     pthread_barrier_destroy(&round->calm);
 }
 
@@ -202,13 +293,21 @@ static void test_threads_race(void **state)
     scripted script = {0};
     llm_error err;
     int rounds = 0;
+    llm_backend_methods table = scripted_methods;
+    table.generate = generate_in;
+    table.session_create = create_state;
+    table.session_free = free_state;
+    table.session_reset = reset_state;
+    table.session_save = save_state;
+    table.session_load = load_state;
+    table.session_messages_json = messages_of;
     pthread_mutex_init(&script.lock, NULL);
     for (double end = seconds() + duration(); seconds() < end; rounds++) {
         bool scripted_round = rounds % 3 == 0;
         script.log[0] = 0;
         round.bases[0] = round.bases[1] = GOLDEN_DIR "/models/chat";
         round.backend =
-            scripted_round ? llm_backend_create(&scripted_methods, &script, &err)
+            scripted_round ? llm_backend_create(&table, &script, &err)
             : rounds % 3 == 1
                 ? llm_mock_backend_create(&err)
                 : llm_mlx_backend_create(&(llm_mlx_options){sizeof(llm_mlx_options), .num_threads = 2}, &err);
@@ -222,6 +321,7 @@ static void test_threads_race(void **state)
     assert_int_equal(script.overlaps, 0);
     assert_int_equal(script.misuses, 0);
     assert_int_equal(script.inside, 0);
+    assert_int_equal(live_states, 0);
     assert_int_equal(script.destroyed, (rounds + 2) / 3);
     assert_true(round.ends[0] > 0 && round.ends[1] > 0 && script.unloads > 0);
 }

@@ -549,10 +549,42 @@ static void type(const char *keys, const char *wanted)
     }
 }
 
+static void session_file_name(char *name, size_t size)
+{
+    snprintf(name, size, "/tmp/llmlocal-chat-%d", (int)getpid());
+}
+
+static void test_chat_goes_on_with_a_session(void **state)
+{
+    (void)state;
+    char file[100];
+    session_file_name(file, sizeof file);
+    remove(file);
+    for (int i = 0; i < 2; i++) {
+        run("Say a word.", "chat", "--max-tokens=5", "--ignore-end", "--session", file, MODEL);
+        assert_code(0);
+        if (i == 0) assert_null(strstr(result.errors, "goes on"));
+        else assert_in(result.errors, "goes on]");
+    }
+    assert_in(result.errors, "of them kept"); // the second prompt has the first turn in it
+    run("Say a word.", "chat", "--precision=exact", "--max-tokens=5", "--session", file, MODEL);
+    assert_code(0);
+    assert_in(result.errors, "warning: ");
+    assert_in(result.errors, "another precision");
+    run("Say a word.", "chat", "--session", file, GOLDEN_DIR "/models/llama-tied");
+    assert_code(1);
+    run("Say a word.", "chat", "--session", "/nowhere/at/all", "--max-tokens=5", MODEL);
+    assert_code(1);
+    assert_in(result.errors, "cannot write /nowhere/at/all");
+    remove(file);
+}
+
 static void test_chat_at_a_terminal(void **state)
 {
     (void)state;
     const char *path = command_path();
+    char file[100], line[200];
+    session_file_name(file, sizeof file);
     setenv("TERM", "xterm", 1);
     pid_t child = forkpty(&terminal, NULL, NULL, NULL);
     if (child < 0) {
@@ -568,6 +600,12 @@ static void test_chat_at_a_terminal(void **state)
     type("Hello.\n", "\n> ");
     type("/stats\n", "answer: 10 tokens");
     type("typed and thought better of\003", "> ");
+    type("/save\n", "path is missing");
+    snprintf(line, sizeof line, "/save %s\n", file);
+    type(line, "[saved]");
+    type("/load /nowhere/at/all\n", "cannot open /nowhere/at/all");
+    snprintf(line, sizeof line, "/load %s\n", file);
+    type(line, "goes on]");
     type("/system Be brief.\n", "the system prompt is set");
     type("/system\n", "there is no system prompt now");
     type("/reset\n", "begins anew");
@@ -577,6 +615,7 @@ static void test_chat_at_a_terminal(void **state)
     type("\025/quit\n", "quit");
     assert_int_equal(exit_code(child), 0);
     close(terminal);
+    assert_int_equal(remove(file), 0);
 }
 
 static void test_interruptions_are_exit_code_130(void **state)
@@ -616,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_perplexity_is_that_of_the_scores),
         cmocka_unit_test(test_bench_show_and_engines),
         cmocka_unit_test(test_convert_and_presets),
+        cmocka_unit_test(test_chat_goes_on_with_a_session),
         cmocka_unit_test(test_chat_at_a_terminal),
         cmocka_unit_test(test_interruptions_are_exit_code_130),
     };

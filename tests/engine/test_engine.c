@@ -4,6 +4,8 @@
 #include "engine/engine.h"
 #include "nn/golden_models.h"
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -271,6 +273,59 @@ static void test_wrong_calls_are_refused_and_change_nothing(void **state)
     close_case(&o);
 }
 
+typedef struct interrupter {
+    engine_model *model;
+    atomic_bool go;
+    int delay; // in steps of waiting
+} interrupter;
+
+static void *interrupt_soon(void *user)
+{
+    interrupter *i = user;
+    while (!atomic_load(&i->go)) {}
+    for (volatile int step = 0; step < i->delay; step++) {}
+    engine_interrupt(i->model, true);
+    return NULL;
+}
+
+// Wherever an interrupt comes, a pass either was complete or has changed nothing.
+static void test_an_interrupt_from_another_thread_leaves_the_sequence_as_it_was(void **state)
+{
+    (void)state;
+    opened o;
+    open_case("gemma3-text-q4-g32", PRECISION_FAST, 2, &o);
+    engine_seq *undisturbed = new_seq(&o), *seq = new_seq(&o);
+    int half = o.total / 2, interrupted = 0;
+    mem_free(forward(&o, undisturbed, 0, half));
+    mem_free(forward(&o, seq, 0, half));
+    float *expected = forward(&o, undisturbed, half, o.total);
+    float *logits = mem_alloc_zero((size_t)(o.total - half) * (size_t)o.vocab, sizeof *logits);
+    for (int i = 0; i < 300; i++) {
+        pthread_t thread;
+        interrupter other = {.model = o.model, .delay = i * 40};
+        pthread_create(&thread, NULL, interrupt_soon, &other);
+        engine_batch_item item = {seq, o.ids + half, o.total - half, o.total - half};
+        atomic_store(&other.go, true);
+        llm_status status = engine_forward(o.model, &item, 1, logits, &err);
+        pthread_join(thread, NULL);
+        engine_interrupt(o.model, false);
+        assert_true(status == LLM_OK || status == LLM_CANCELLED);
+        interrupted += status == LLM_CANCELLED;
+        assert_int_equal(engine_seq_length(seq), status == LLM_OK ? o.total : half);
+        if (status == LLM_OK) assert_memory_equal(logits, expected, (size_t)(o.total - half) * (size_t)o.vocab * sizeof *logits);
+        assert_ok(engine_seq_trim(seq, half, &err));
+    }
+    float *after = forward(&o, seq, half, o.total);
+    assert_memory_equal(after, expected, (size_t)(o.total - half) * (size_t)o.vocab * sizeof *after);
+    assert_true(interrupted > 0);
+    mem_free(after);
+    mem_free(expected);
+    mem_free(logits);
+    engine_seq_free(undisturbed);
+    engine_seq_free(seq);
+    close_case(&o);
+}
+
 static bool stop_at_once(void *user, double fraction) { return (void)user, (void)fraction, false; }
 
 static void test_loads_can_be_cancelled_and_run_out_of_memory(void **state)
@@ -307,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_fork_and_trim_continue_where_they_should),
         cmocka_unit_test(test_saved_sequences_continue_with_the_same_bits),
         cmocka_unit_test(test_wrong_calls_are_refused_and_change_nothing),
+        cmocka_unit_test(test_an_interrupt_from_another_thread_leaves_the_sequence_as_it_was),
         cmocka_unit_test(test_loads_can_be_cancelled_and_run_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,8 +178,9 @@ static void test_end_tokens_and_sampling_advice(void **state)
     char *directory = golden_path("chat", "");
     model_files files;
     assert_ok(model_files_open(directory, &files, &err));
-    assert_true(model_files_is_eos(&files, 0) && model_files_is_eos(&files, 2) &&
-                !model_files_is_eos(&files, 1));
+    assert_int_equal(files.config.num_eos_ids, 2);
+    assert_int_equal(files.config.eos_ids[0], 2);
+    assert_int_equal(files.config.eos_ids[1], 0);
     model_files_close(&files);
     mem_free(directory);
 }

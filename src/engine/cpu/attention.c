@@ -62,6 +62,21 @@ size_t attention_scratch_bytes(const model_desc *desc)
     return (most + 63) & ~(size_t)63;
 }
 
+size_t attention_partial_bytes(const model_desc *desc, int tokens)
+{
+    size_t most = 0;
+    for (int i = 0; i < desc->num_blocks; i++) {
+        const attention_desc *attention = &desc->blocks[i].attention;
+        int seen = attention->window && attention->window < tokens ? attention->window : tokens;
+        size_t segments = (size_t)seen / (SEGMENT_PAGES * KV_PAGE_TOKENS) + 2;
+        size_t units = (size_t)attention->num_kv_heads > FEW_UNITS ? 0 : FEW_UNITS / (size_t)attention->num_kv_heads * (size_t)attention->num_kv_heads;
+        int queries = queries_per_unit(attention->num_heads / attention->num_kv_heads);
+        size_t bytes = units * segments * state_floats(queries, attention->head_dim) * sizeof(float);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
 typedef struct unit_scratch {
     float *scores, *queries;
     int *begin, *end;
@@ -242,7 +257,7 @@ static llm_status run_by_segments(attention_job *job, llm_error *err)
     for (int u = 0; u < job->num_units; u++)
         for (int segment = job->units[u].segment_begin; segment < job->units[u].segment_end; segment++)
             job->items[job->num_items++] = (attention_item){u, segment};
-    thread_pool_run(job->model->engine->pool, job->num_items, run_one_segment, job);
+    cpu_model_run(job->model, job->num_items, run_one_segment, job);
     for (int u = 0; u < job->num_units; u++) merge_unit(job, &job->units[u]);
     return LLM_OK;
 }
@@ -257,7 +272,7 @@ llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, i
     for (int s = 0; s < num_spans; s++) add_units(&job, &spans[s]);
     llm_status status = LLM_OK;
     if (job.num_units <= FEW_UNITS) status = run_by_segments(&job, err);
-    else thread_pool_run(model->engine->pool, job.num_units, run_whole_unit, &job);
+    else cpu_model_run(model, job.num_units, run_whole_unit, &job);
     mem_free(job.units);
     mem_free(job.items);
     return status;

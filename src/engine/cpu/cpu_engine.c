@@ -70,6 +70,12 @@ static void cpu_memory(void *model, engine_memory *memory)
     memory->peak_bytes = memory->weights_bytes + memory->kv_bytes + memory->work_bytes;
 }
 
+static llm_status cpu_estimate(void *state, const model_desc *desc, const engine_weights *weights, int num_tokens,
+                               engine_memory *memory, llm_error *err)
+{
+    return cpu_model_estimate(state, desc, weights, num_tokens, memory, err);
+}
+
 static llm_status cpu_seq_create(void *model, void **out, llm_error *err)
 {
     cpu_seq *seq = mem_alloc_zero(1, sizeof *seq);
@@ -212,4 +218,5 @@ const engine_methods cpu_engine_methods = {
     .interrupt = cpu_interrupt,
     .set_cache_limit = cpu_set_cache_limit,
     .clear_cache = cpu_clear_cache,
+    .estimate = cpu_estimate,
 };

@@ -87,8 +87,13 @@ typedef struct cpu_seq {
 llm_status cpu_model_load(cpu_engine *engine, const model_desc *desc, const engine_weights *weights,
                           engine_progress progress, void *user, cpu_model **out, llm_error *err);
 void cpu_model_free(cpu_model *model);
+llm_status cpu_model_estimate(cpu_engine *engine, const model_desc *desc, const engine_weights *weights, int num_tokens,
+                              engine_memory *memory, llm_error *err);
 
 // ---- forward.c
+// As thread_pool_run; after an interrupt the items that are left do nothing, so that it takes effect within an item.
+// Their results are garbage then, and the pass ends with LLM_CANCELLED.
+void cpu_model_run(cpu_model *model, int num_items, pool_function function, void *arg);
 llm_status cpu_forward(cpu_model *model, const engine_batch_item *items, cpu_seq *const *seqs, int num_items, float *logits,
                        llm_error *err);
 
@@ -101,6 +106,7 @@ typedef struct chunk_span {
 } chunk_span;
 
 size_t attention_scratch_bytes(const model_desc *desc);
+size_t attention_partial_bytes(const model_desc *desc, int tokens); // at most, for a sequence of this many
 // Reads work.q (scaled, turned) and the KV cache; writes work.input.values [rows][heads * head_dim].
 llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, llm_error *err);
 

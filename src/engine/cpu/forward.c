@@ -18,6 +18,31 @@ typedef struct chunk {
     int logit_rows[MAX_CHUNK_ROWS];     // rows whose logits are wanted
 } chunk;
 
+// ---- Running and being interrupted
+
+static bool is_interrupted(const cpu_model *model)
+{
+    return atomic_load_explicit(&model->interrupted, memory_order_relaxed);
+}
+
+typedef struct guarded {
+    const cpu_model *model;
+    pool_function function;
+    void *arg;
+} guarded;
+
+static void run_guarded(void *arg, int item, int thread)
+{
+    const guarded *g = arg;
+    if (!is_interrupted(g->model)) g->function(g->arg, item, thread);
+}
+
+void cpu_model_run(cpu_model *model, int num_items, pool_function function, void *arg)
+{
+    guarded g = {model, function, arg};
+    thread_pool_run(model->engine->pool, num_items, run_guarded, &g);
+}
+
 // ---- Linears
 
 // Matrices that read the same input, and where their results go.
@@ -88,7 +113,7 @@ static void run_group(cpu_model *model, const matmul_group *group, int num_rows)
         job.first_item[i + 1] = job.first_item[i] +
                                 (group->matrices[i]->num_tiles + job.tiles_per_item - 1) / job.tiles_per_item * job.row_items;
     for (int i = group->count; i < 3; i++) job.first_item[i + 1] = job.first_item[group->count];
-    thread_pool_run(model->engine->pool, job.first_item[group->count], matmul_item, &job);
+    cpu_model_run(model, job.first_item[group->count], matmul_item, &job);
 }
 
 // Makes the integer forms of rows [begin, end) of the input that the matrices read. shape_input has said how wide
@@ -136,7 +161,7 @@ static void row_item(void *arg, int item, int thread)
 static void for_rows(chunk *c, row_function function)
 {
     row_job job = {c, function, c->num_rows < 32 ? c->num_rows : 16};
-    thread_pool_run(c->model->engine->pool, (c->num_rows + job.rows_per_item - 1) / job.rows_per_item, row_item, &job);
+    cpu_model_run(c->model, (c->num_rows + job.rows_per_item - 1) / job.rows_per_item, row_item, &job);
 }
 
 // y = norm(x) in pieces of norm->size; a copy without one.
@@ -348,17 +373,16 @@ static llm_status run_chunk(chunk *c, float **logits, llm_error *err)
 {
     for_rows(c, embed_row);
     for (int layer = 0; layer < c->model->desc.num_blocks; layer++) {
-        if (atomic_load_explicit(&c->model->interrupted, memory_order_relaxed))
-            return error_set(err, LLM_CANCELLED, "the forward pass was interrupted");
+        if (is_interrupted(c->model)) break;
         llm_status status = run_layer(c, layer, err);
         if (status != LLM_OK) return status;
     }
-    for (int i = 0; i < c->num_logit_rows; i += LOGIT_ROWS) {
+    for (int i = 0; i < c->num_logit_rows && !is_interrupted(c->model); i += LOGIT_ROWS) {
         int end = i + LOGIT_ROWS < c->num_logit_rows ? i + LOGIT_ROWS : c->num_logit_rows;
         run_head(c, i, end, *logits);
         *logits += (size_t)(end - i) * (size_t)c->model->desc.vocab_size;
     }
-    return LLM_OK;
+    return is_interrupted(c->model) ? error_set(err, LLM_CANCELLED, "the forward pass was interrupted") : LLM_OK;
 }
 
 // ---- A batch

@@ -47,6 +47,18 @@ void kv_layout_free(kv_layout *layout)
     *layout = (kv_layout){0};
 }
 
+uint64_t kv_layout_bytes(const kv_layout *layout, int tokens, int call)
+{
+    uint64_t bytes = 0;
+    for (int g = 0; g < layout->num_groups; g++) {
+        int64_t kept = layout->groups[g].window ? (int64_t)layout->groups[g].window + call + KV_PAGE_TOKENS - 1 : tokens;
+        if (kept > tokens) kept = tokens;
+        uint64_t blocks = (uint64_t)(kept + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS;
+        bytes += blocks * layout->groups[g].block_bytes;
+    }
+    return bytes;
+}
+
 // ---- Blocks
 
 static kv_block *block_create(const kv_cache *cache, int group)

@@ -28,6 +28,8 @@ typedef struct kv_layout {
 
 llm_status kv_layout_create(kv_layout *layout, const model_desc *desc, dtype type, llm_error *err);
 void kv_layout_free(kv_layout *layout);
+// Of a sequence of `tokens` tokens, of which one call brings at most `call`: windowed groups keep what the call sees.
+uint64_t kv_layout_bytes(const kv_layout *layout, int tokens, int call);
 
 typedef struct kv_block kv_block; // reference counted
 

@@ -12,6 +12,7 @@ typedef struct loader {
     void *user;
     int *uses;              // [num_tensors]: matrices that still wait for this tensor
     size_t done, total;     // bytes packed
+    bool measure;           // shapes and sizes only: nothing is allocated for weights or read
     llm_error *err;
 } loader;
 
@@ -22,6 +23,7 @@ static llm_status load_vector(loader *l, int tensor, int begin, int count, float
     const weight_view *view = &l->weights->views[tensor];
     if (view->bits || !dtype_is_float(view->type))
         return error_set(l->err, LLM_UNSUPPORTED_FORMAT, "%s must not be quantised", l->desc->tensors[tensor].name);
+    if (l->measure) return LLM_OK;
     *out = mem_alloc_zero((size_t)count, sizeof **out);
     if (!*out) return error_no_memory(l->err, "a vector of weights");
     dtype_to_float(view->type, (const uint8_t *)view->data + (size_t)begin * dtype_size(view->type), *out, (size_t)count);
@@ -58,12 +60,13 @@ static void fill_tiles(void *arg, int item, int thread)
 static llm_status load_matrix(loader *l, int tensor, int row_begin, int rows, packed_matrix *matrix)
 {
     const weight_view *view = &l->weights->views[tensor];
-    llm_status status = packed_matrix_create(matrix, view, rows, l->err);
+    llm_status status = l->measure ? packed_matrix_shape(matrix, view, rows, l->err) : packed_matrix_create(matrix, view, rows, l->err);
     if (status != LLM_OK) return error_prefix(l->err, "%s", l->desc->tensors[tensor].name);
+    l->model->weights_bytes += packed_matrix_bytes(matrix);
+    if (l->measure) return LLM_OK;
     fill_job job = {matrix, view, row_begin};
     thread_pool_run(l->model->engine->pool, (matrix->num_tiles + TILES_PER_ITEM - 1) / TILES_PER_ITEM, fill_tiles, &job);
     if (--l->uses[tensor] == 0 && l->weights->release) l->weights->release(l->weights->user, tensor);
-    l->model->weights_bytes += packed_matrix_bytes(matrix);
     l->done += packed_matrix_bytes(matrix);
     if (l->progress && !l->progress(l->user, (double)l->done / (double)(l->total ? l->total : 1)))
         return error_set(l->err, LLM_CANCELLED, "the load was cancelled");
@@ -144,39 +147,42 @@ static llm_status plan(loader *l)
 static size_t padded(size_t floats) { return (floats + 15) & ~(size_t)15; }
 static void widen(size_t *width, int value) { if (padded((size_t)value) > *width) *width = padded((size_t)value); }
 
+// `complete` NULL: only counts.
 static float *buffer(work_buffers *work, size_t rows, size_t stride, bool *complete)
 {
+    work->bytes += rows * stride * sizeof(float);
+    if (!complete) return NULL;
     float *memory = mem_alloc_aligned(64, (rows * stride + 16) * sizeof(float));
-    if (memory) work->bytes += rows * stride * sizeof(float);
-    else *complete = false;
+    if (!memory) *complete = false;
     return memory;
 }
 
 static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group_size, size_t cols, bool *complete)
 {
     size_t bytes = MAX_CHUNK_ROWS * cols, groups = MAX_CHUNK_ROWS * (cols / (size_t)group_size + 1);
+    work->bytes += 2 * bytes + 2 * groups * sizeof(float);
+    if (!complete) return;
     *rows = (quantized_rows){.group_size = group_size, .hi = mem_alloc_aligned(64, bytes), .lo = mem_alloc_aligned(64, bytes),
                              .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float))};
     if (!rows->hi || !rows->lo || !rows->scale || !rows->sum) *complete = false;
-    else work->bytes += 2 * bytes + 2 * groups * sizeof(float);
 }
 
 // Notes that a matrix of this model reads integers in groups of its size.
 static void note_matrix(const cpu_model *model, const packed_matrix *matrix, bool wanted[3])
 {
-    if (matrix->data && matrix->bits && model->engine->precision == PRECISION_FAST)
+    if (matrix->num_tiles && matrix->bits && model->engine->precision == PRECISION_FAST)
         wanted[matrix->group_size == 32 ? 0 : matrix->group_size == 64 ? 1 : 2] = true;
 }
 
-static llm_status create_buffers(cpu_model *model, llm_error *err)
+static void create_buffers(cpu_model *model, bool *complete)
 {
     const model_desc *desc = &model->desc;
     work_buffers *work = &model->work;
     size_t input = 0, rope_dims = 0;
-    bool complete = true, wanted[3] = {false};
+    bool wanted[3] = {false};
     widen(&work->hidden_stride, desc->hidden_size);
     widen(&input, desc->hidden_size);
-    note_matrix(model, model->head.matrix.data ? &model->head.matrix : &model->embedding, wanted);
+    note_matrix(model, model->head.matrix.num_tiles ? &model->head.matrix : &model->embedding, wanted);
     for (int i = 0; i < desc->num_blocks; i++) {
         const attention_desc *attention = &desc->blocks[i].attention;
         linear_pair linears[BLOCK_LINEARS];
@@ -194,48 +200,76 @@ static llm_status create_buffers(cpu_model *model, llm_error *err)
     work->rope_stride = rope_dims;
     work->input.stride = input;
     size_t rows = MAX_CHUNK_ROWS;
-    work->hidden = buffer(work, rows, work->hidden_stride, &complete);
-    work->result = buffer(work, rows, work->hidden_stride, &complete);
-    work->q = buffer(work, rows, work->q_stride, &complete);
-    work->k = buffer(work, rows, work->kv_stride, &complete);
-    work->v = buffer(work, rows, work->kv_stride, &complete);
-    work->gate = buffer(work, rows, work->ffn_stride, &complete);
-    work->up = buffer(work, rows, work->ffn_stride, &complete);
-    work->input.values = buffer(work, rows, input, &complete);
-    work->cosine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, &complete);
-    work->sine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, &complete);
-    if (desc->vocab_size % TILE_ROWS) work->logits = buffer(work, LOGIT_ROWS, padded((size_t)desc->vocab_size), &complete);
+    work->hidden = buffer(work, rows, work->hidden_stride, complete);
+    work->result = buffer(work, rows, work->hidden_stride, complete);
+    work->q = buffer(work, rows, work->q_stride, complete);
+    work->k = buffer(work, rows, work->kv_stride, complete);
+    work->v = buffer(work, rows, work->kv_stride, complete);
+    work->gate = buffer(work, rows, work->ffn_stride, complete);
+    work->up = buffer(work, rows, work->ffn_stride, complete);
+    work->input.values = buffer(work, rows, input, complete);
+    work->cosine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
+    work->sine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
+    if (desc->vocab_size % TILE_ROWS) work->logits = buffer(work, LOGIT_ROWS, padded((size_t)desc->vocab_size), complete);
     quantized_rows *forms[3] = {&work->input.by_32, &work->input.by_64, &work->input.by_128};
     for (int i = 0; i < 3; i++)
-        if (wanted[i]) quantized_buffer(work, forms[i], 32 << i, input, &complete);
+        if (wanted[i]) quantized_buffer(work, forms[i], 32 << i, input, complete);
     size_t attention = attention_scratch_bytes(desc) * (size_t)thread_pool_size(model->engine->pool);
-    work->attention = mem_alloc_aligned(64, attention);
     work->bytes += attention;
-    return complete && work->attention ? LLM_OK : error_no_memory(err, "the buffers of a forward pass");
+    if (complete && !(work->attention = mem_alloc_aligned(64, attention))) *complete = false;
 }
 
 // ---- The whole model
 
+static llm_status load_all(loader *l)
+{
+    cpu_model *model = l->model;
+    const model_desc *desc = l->desc;
+    bool complete = true;
+    llm_status status = model_desc_copy(desc, &model->desc, l->err);
+    if (status == LLM_OK) status = plan(l);
+    if (status == LLM_OK) status = kv_layout_create(&model->kv, desc, model->engine->kv_type, l->err);
+    if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, desc->vocab_size, &model->embedding);
+    for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, &desc->blocks[i], &model->blocks[i]);
+    if (status == LLM_OK) status = load_norm(l, &desc->final_norm, &model->final_norm);
+    if (status == LLM_OK && !is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
+    if (status == LLM_OK && is_tied(desc)) status = load_vector(l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
+    if (status == LLM_OK) create_buffers(model, l->measure ? NULL : &complete);
+    return complete ? status : error_no_memory(l->err, "the buffers of a forward pass");
+}
+
+static llm_status run_loader(loader *l, cpu_engine *engine)
+{
+    l->model = mem_alloc_zero(1, sizeof *l->model);
+    if (!l->model) return error_no_memory(l->err, "a model");
+    l->model->engine = engine;
+    llm_status status = load_all(l);
+    mem_free(l->uses);
+    return status;
+}
+
 llm_status cpu_model_load(cpu_engine *engine, const model_desc *desc, const engine_weights *weights,
                           engine_progress progress, void *user, cpu_model **out, llm_error *err)
 {
-    *out = NULL;
-    cpu_model *model = mem_alloc_zero(1, sizeof *model);
-    if (!model) return error_no_memory(err, "a model");
-    model->engine = engine;
-    loader l = {.model = model, .desc = desc, .weights = weights, .progress = progress, .user = user, .err = err};
-    llm_status status = model_desc_copy(desc, &model->desc, err);
-    if (status == LLM_OK) status = plan(&l);
-    if (status == LLM_OK) status = kv_layout_create(&model->kv, desc, engine->kv_type, err);
-    if (status == LLM_OK) status = load_matrix(&l, desc->embedding, 0, desc->vocab_size, &model->embedding);
-    for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(&l, &desc->blocks[i], &model->blocks[i]);
-    if (status == LLM_OK) status = load_norm(&l, &desc->final_norm, &model->final_norm);
-    if (status == LLM_OK && !is_tied(desc)) status = load_linear(&l, &desc->head, &model->head);
-    if (status == LLM_OK && is_tied(desc)) status = load_vector(&l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
-    if (status == LLM_OK) status = create_buffers(model, err);
-    mem_free(l.uses);
-    if (status != LLM_OK) cpu_model_free(model);
-    else *out = model;
+    loader l = {.desc = desc, .weights = weights, .progress = progress, .user = user, .err = err};
+    llm_status status = run_loader(&l, engine);
+    if (status != LLM_OK) cpu_model_free(l.model);
+    *out = status == LLM_OK ? l.model : NULL;
+    return status;
+}
+
+// The same walk as a load, so that the two cannot differ.
+llm_status cpu_model_estimate(cpu_engine *engine, const model_desc *desc, const engine_weights *weights, int num_tokens,
+                              engine_memory *memory, llm_error *err)
+{
+    loader l = {.desc = desc, .weights = weights, .measure = true, .err = err};
+    llm_status status = run_loader(&l, engine);
+    if (status == LLM_OK) {
+        memory->weights_bytes = l.model->weights_bytes;
+        memory->kv_bytes = kv_layout_bytes(&l.model->kv, num_tokens, ENGINE_ESTIMATE_CALL);
+        memory->work_bytes = l.model->work.bytes + attention_partial_bytes(desc, num_tokens);
+    }
+    cpu_model_free(l.model);
     return status;
 }
 

@@ -38,7 +38,7 @@ static size_t tile_size(const packed_matrix *m)
     }
 }
 
-llm_status packed_matrix_create(packed_matrix *m, const weight_view *view, int rows, llm_error *err)
+llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int rows, llm_error *err)
 {
     size_t bytes;
     *m = (packed_matrix){0};
@@ -54,11 +54,19 @@ llm_status packed_matrix_create(packed_matrix *m, const weight_view *view, int r
         shape.scale_type = view->scale_type;
     }
     shape.tile_bytes = tile_size(&shape);
-    if (mem_multiply((size_t)shape.num_tiles, shape.tile_bytes, &bytes))
-        shape.data = mem_alloc_aligned(CACHE_LINE, bytes);
-    if (!shape.data) return error_no_memory(err, "packed weights");
+    if (!mem_multiply((size_t)shape.num_tiles, shape.tile_bytes, &bytes)) return error_no_memory(err, "packed weights");
     *m = shape;
     return LLM_OK;
+}
+
+llm_status packed_matrix_create(packed_matrix *m, const weight_view *view, int rows, llm_error *err)
+{
+    llm_status status = packed_matrix_shape(m, view, rows, err);
+    if (status == LLM_OK && !(m->data = mem_alloc_aligned(CACHE_LINE, packed_matrix_bytes(m)))) {
+        *m = (packed_matrix){0};
+        status = error_no_memory(err, "packed weights");
+    }
+    return status;
 }
 
 void packed_matrix_free(packed_matrix *m)

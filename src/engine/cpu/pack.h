@@ -27,6 +27,7 @@ typedef struct packed_matrix {
 // Checks that the view is of a kind this engine knows, sets the shape and allocates the data (not filled).
 // Takes rows [row_begin, row_begin + rows) of the view.
 llm_status packed_matrix_create(packed_matrix *m, const weight_view *view, int rows, llm_error *err);
+llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int rows, llm_error *err); // allocates nothing
 void packed_matrix_free(packed_matrix *m);
 
 // Fills tiles [tile_begin, tile_end); several threads may fill different tiles.
