@@ -121,7 +121,8 @@ static yyjson_val *member(yyjson_doc *doc, const char *key)
 // ---- Usage ------------------------------------------------------------------------------------------------
 
 static const char *const names[] = {"run",      "chat",  "convert",    "show",  "tokenize",
-                                    "template", "score", "perplexity", "bench", "engines"};
+                                    "template", "score", "perplexity", "bench", "engines",
+                                    "pull",     "list",  "rm",         "prune", "models"};
 #define NUM_NAMES (sizeof names / sizeof *names)
 
 static void test_help(void **state)
@@ -486,7 +487,7 @@ static void test_bench_show_and_engines(void **state)
     json_free(doc);
     run("", "show", MODEL);
     assert_code(0);
-    assert_in(result.out, "family               llama\n");
+    assert_in(result.out, "family                    llama\n");
     run("", "engines", "--json");
     doc = parse_output();
     assert_true(yyjson_arr_size(yyjson_doc_get_root(doc)) >= 1);
