@@ -8,6 +8,7 @@
 #include "models/hub_names.h"
 #include "models/import.h"
 #include "models/presets.h"
+#include "models/transfer.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -28,9 +29,18 @@ static llm_status take_copy(const char *path, char **directory, llm_error *err)
     return *directory ? LLM_OK : error_no_memory(err, "a path");
 }
 
+static int obey_order(void *user, const char *what, double fraction)
+{
+    const resolve_watch *watch = user;
+    (void)what, (void)fraction;
+    return watch->order && atomic_load(watch->order) == TRANSFER_STOP;
+}
+
 static llm_status import(const resolve_job *job, const char *path, char **directory, llm_error *err)
 {
     if (job->mode == ONLY_LOOK) return take_copy(path, directory, err);
+    if (job->mode == WHAT_IS_NEWEST)
+        return import_gguf(&job->settings, path, obey_order, (void *)(uintptr_t)job->watch, directory, err);
     return import_gguf(&job->settings, path, job->progress, job->user, directory, err);
 }
 
@@ -114,7 +124,6 @@ static llm_status resolve_name(const resolve_job *job, char **directory, llm_err
 {
     char *id;
     const char *file, *base = job->base;
-    if (file_is_directory(base)) return take_copy(base, directory, err);
     const llm_preset *preset = preset_find(base);
     if (preset) return resolve_preset(job, preset, directory, err);
     if (hub_is_gguf(base) && file_exists(base)) return import(job, base, directory, err);
@@ -129,6 +138,8 @@ static llm_status resolve_name(const resolve_job *job, char **directory, llm_err
 static llm_status resolve(resolve_job *job, const llm_model_spec *spec, char **directory, llm_error *err)
 {
     *directory = NULL;
+    // What is wrong with the hub's settings is none of a directory's business.
+    if (file_is_directory(spec->base)) return take_copy(spec->base, directory, err);
     llm_status status = hub_settings_read(&job->settings, err);
     if (status != LLM_OK) return status;
     job->base = spec->base;

@@ -61,6 +61,10 @@ static void test_directory_comes_first(void **state)
     assert_ok(resolve("some/model", &directory));
     assert_string_equal(directory, "some/model");
     mem_free(directory);
+    setenv("HF_ENDPOINT", "nonsense", 1);
+    assert_ok(resolve("some/model", &directory));
+    mem_free(directory);
+    assert_error(resolve("some/other", &directory), LLM_INVALID_ARGUMENT, "HF_ENDPOINT is \"nonsense\"");
 }
 
 static void test_cached_only(void **state)
