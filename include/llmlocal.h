@@ -132,8 +132,13 @@ typedef struct llm_tool {
     const char *parameters; // JSON schema as text; NULL: no parameters
 } llm_tool;
 
-// Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled.
+// Answers a tool call: returns the result as text (llm_string_copy), or NULL with err filled, whose message the model is
+// then told. Called on a thread of the library's, one call at a time; the arguments are a JSON object that fits the schema.
 typedef char *(*llm_tool_dispatch)(void *user, const char *name, const char *arguments_json, llm_error *err);
+
+// The tools of a JSON array, each {"type":"function","function":{"name","description","parameters"}} or the inner object
+// alone: one block of *num_tools tools (llm_free).
+LLM_API llm_tool *llm_tools_from_json_copy(const char *json, int *num_tools, llm_error *err);
 
 // How to choose tokens, when to stop, and what the model may use. Behind each member: its default.
 typedef struct llm_generation_config {
@@ -154,9 +159,9 @@ typedef struct llm_generation_config {
     int logprobs;              // 0: none; N, at most 1000: each token's log-probability and those of the N - 1 likeliest others, as chunks
     bool ignore_end;           // go on after the model's end token (benchmarks)
     bool no_wait;              // LLM_BUSY instead of waiting for the answer that runs
-    const llm_tool *tools;
+    const llm_tool *tools;     // what the model may call; a chat template that knows none: LLM_UNSUPPORTED_FORMAT
     int num_tools;
-    llm_tool_dispatch dispatch; // NULL: tool calls end the answer and are the caller's to run
+    llm_tool_dispatch dispatch; // runs the calls, and the same answer goes on, at most 16 times; NULL: calls end the answer
     void *dispatch_user;
     const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
 } llm_generation_config;
@@ -169,10 +174,16 @@ LLM_API llm_status llm_generation_config_check(const llm_generation_config *conf
 typedef struct llm_message {
     const char *role;          // "system", "user", "assistant", "tool"
     const char *content;
-    const char *reasoning;     // NULL: none
-    const char *tool_calls_json; // an assistant's calls, a JSON array; NULL: none
+    const char *reasoning;     // an assistant's; the chat template keeps or drops it; NULL: none
+    const char *tool_calls_json; // an assistant's calls, [{"id":…,"function":{"name":…,"arguments":{…}}}]; NULL: none
     const char *tool_call_id, *name; // of a tool's result; NULL: none
 } llm_message;
+
+// What a tool call came to.
+typedef struct llm_tool_result {
+    const char *tool_call_id; // the chunk's
+    const char *content;
+} llm_tool_result;
 
 // ---- A running answer ------------------------------------------------------------------------------------------
 
@@ -183,7 +194,7 @@ typedef enum llm_chunk_kind { LLM_CHUNK_TEXT, LLM_CHUNK_REASONING, LLM_CHUNK_TOO
 typedef enum llm_finish_reason { LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL } llm_finish_reason;
 LLM_API const char *llm_finish_reason_name(llm_finish_reason reason); // "stop", "length", "cancelled", "tool_call"
 
-// What an answer took.
+// What an answer took; of one that ran tools, the sums over its passes.
 typedef struct llm_stats {
     int prompt_tokens;         // all of the rendered prompt
     int cached_prompt_tokens;  // of these, already in the KV cache
@@ -202,10 +213,12 @@ typedef struct llm_token_logprob {
 // A piece of an answer. Pointers are valid until the next call on the stream; members of other kinds are 0.
 typedef struct llm_chunk {
     llm_chunk_kind kind;
-    const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, JSON
+    const char *text;          // TEXT, REASONING: valid UTF-8, `length` bytes and a NUL; TOOL_CALL: the arguments, a JSON object
     size_t length;
-    const char *tool_call_id, *tool_name; // TOOL_CALL
-    const char *tool_error;    // TOOL_CALL: NULL, or why the call was rejected
+    const char *tool_call_id, *tool_name; // TOOL_CALL; the name is NULL where a rejected call has none
+    // TOOL_CALL: NULL, or why the call was rejected: it begins with "malformed", "incomplete", "unknown tool" or "bad
+    // arguments". `text` is then what the model wrote. The model is told by itself; the call has no result to give.
+    const char *tool_error;
     const llm_token_logprob *logprobs;    // LOGPROBS: first the token that was chosen, then the likeliest ones
     int num_logprobs;
     llm_finish_reason finish_reason; // INFO
@@ -244,6 +257,7 @@ typedef int (*llm_progress_function)(void *user, const char *what, double fracti
 typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
+    uint64_t cache_bytes, peak_bytes; // of the engine: freed memory that it keeps; the most that it has used so far
 } llm_memory;
 
 // The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load
@@ -262,8 +276,12 @@ LLM_API llm_model_spec *llm_backend_current_model_copy(llm_backend *backend); //
 
 // Continues the session: the prompt is the next user message, the answer joins the transcript.
 LLM_API llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err);
-// Answers a whole conversation, and leaves the session alone. What the prompt shares with the latest such request, or
-// completion, is not read again.
+// Continues the session after an answer that ended with tool calls: exactly one result for each call that was not
+// rejected (none at all where all were). A call that nobody answers is left so by the next prompt.
+LLM_API llm_stream *llm_backend_continue(llm_backend *backend, const llm_tool_result *results, int num_results,
+                                         const llm_generation_config *config, llm_error *err);
+// Answers a whole conversation, and leaves the session alone. Results of tools are messages of the role "tool". What the
+// prompt shares with the latest such request, or completion, is not read again.
 LLM_API llm_stream *llm_backend_generate_messages(llm_backend *backend, const llm_message *messages, int num_messages,
                                                   const llm_generation_config *config, llm_error *err);
 // Continues plain text, no template: special tokens are added as the tokenizer does. Leaves the session alone.
@@ -294,7 +312,7 @@ LLM_API void llm_backend_free(llm_backend *backend);
 // ---- Sessions --------------------------------------------------------------------------------------------------
 
 // A chat: a transcript, a system prompt, and what the model has read of them. A backend has one of its own, which
-// llm_backend_generate, _set_system_prompt, _system_prompt_copy and _reset speak of; more may share its model. Sessions
+// llm_backend_generate, _continue, _set_system_prompt, _system_prompt_copy and _reset speak of; more may share its model. Sessions
 // know nothing of each other, and the requests of all run one after another in the order in which they were made.
 // When a model is unloaded, or another loaded, a session is empty, keeps its system prompt, and goes on with what is
 // loaded next.
@@ -306,7 +324,10 @@ LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
 LLM_API void llm_session_free(llm_session *session);
 LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
 
+// As llm_backend_generate, in this session.
 LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
+// As llm_backend_continue, in this session.
+LLM_API llm_stream *llm_session_continue(llm_session *session, const llm_tool_result *results, int num_results, const llm_generation_config *config, llm_error *err);
 LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
 LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
 LLM_API llm_status llm_session_reset(llm_session *session, llm_error *err); // forgets the transcript, keeps the system prompt
@@ -328,6 +349,7 @@ LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_
 
 // ---- Memory ----------------------------------------------------------------------------------------------------
 
+// What a machine has for this process.
 typedef struct llm_system_memory {
     uint64_t total_bytes;     // of the machine, or the limit of the process's control group where that is lower
     uint64_t available_bytes; // what can still be had of that, caches that the system would give up included
@@ -346,10 +368,13 @@ typedef enum llm_precision { LLM_PRECISION_FAST, LLM_PRECISION_EXACT } llm_preci
 // What the MLX backend runs on.
 typedef struct llm_mlx_options {
     size_t size;
-    const char *engine;       // "cpu", or NULL / "auto": the best one on this machine
+    const char *engine;       // "cpu", "mlx" (a plugin), or NULL / "auto": the best one on this machine
     int num_threads;          // 0: as many as the processor and the cgroup allow
-    llm_precision precision;  // FAST: integer activations; EXACT: float32 throughout
-    uint64_t gpu_cache_limit; // bytes, 20 MiB: freed memory an engine may keep
+    llm_precision precision;  // FAST: integer activations (cpu), the model's own types (mlx); EXACT: float32 throughout
+    // Bytes. The engine "mlx" has one set of limits for the whole process, that of the latest load; "cpu" has none.
+    uint64_t gpu_cache_limit;  // 20 MiB: freed memory an engine may keep
+    uint64_t gpu_memory_limit; // 0: the engine's own; a load or a context that goes beyond it is LLM_INSUFFICIENT_MEMORY
+    uint64_t gpu_wired_limit;  // that the system keeps resident for the GPU (Metal only); 0: the engine's own
     llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
     void *memory_user;
 } llm_mlx_options;
@@ -368,6 +393,7 @@ typedef struct llm_memory_estimate {
     uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
     int context_length;          // the spec's; where it says none, the model's, but no more than 4096
 } llm_memory_estimate;
+// Reads the headers of the files of a model that is on this machine, and nothing more.
 LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
                                              llm_memory_estimate *estimate, llm_error *err);
 
@@ -396,12 +422,14 @@ typedef struct llm_service llm_service;
 // Makes one backend; called `max_models` times by llm_service_create, and never again.
 typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
 
+// How short of memory the machine is.
 typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
-// How short memory is right now; asked by the thread that watches.
+// Says how it is right now; asked by the thread that watches.
 typedef llm_pressure (*llm_pressure_function)(void *user);
 // Told on that thread, when the models have been unloaded.
 typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);
 
+// What a service is made of.
 typedef struct llm_service_options {
     size_t size;
     const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
@@ -416,6 +444,7 @@ typedef struct llm_service_options {
 } llm_service_options;
 
 LLM_API void llm_service_options_init(llm_service_options *options);
+// Loads nothing yet.
 LLM_API llm_service *llm_service_create(const llm_service_options *options, llm_error *err);
 LLM_API void llm_service_free(llm_service *service); // unloads all; streams of it end with LLM_CANCELLED
 
@@ -475,20 +504,21 @@ LLM_API llm_status llm_service_recommended_context(llm_service *service, const l
 // The end of a stream that a backend writes to.
 typedef struct llm_stream_writer llm_stream_writer;
 
-// What is asked for: the session's next turn, a whole conversation, or that text or tokens go on.
-typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS } llm_request_kind;
+// What is asked for: the session's next turn, a whole conversation, that text or tokens go on, or that the session's last
+// answer goes on with the results of its calls.
+typedef enum llm_request_kind { LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS, LLM_REQUEST_RESULTS } llm_request_kind;
 
 // What `generate` is to answer. Pointers are valid until it returns.
 typedef struct llm_request {
     llm_request_kind kind;
     const char *text;               // PROMPT, TEXT
-    const llm_message *messages;    // MESSAGES
+    const llm_message *messages;    // MESSAGES; RESULTS (only for tables from version 2): of the role "tool"
     int num_messages;
     const int32_t *tokens;          // TOKENS
     int num_tokens;
     const llm_generation_config *config; // never NULL, always checked
-    const char *system_prompt;      // PROMPT: the session's when the request was made; NULL: none
-    void *session;                  // PROMPT: what session_create made; NULL: the backend has no such slot
+    const char *system_prompt;      // PROMPT, RESULTS: the session's when the request was made; NULL: none
+    void *session;                  // PROMPT, RESULTS: what session_create made; NULL: the backend has no such slot
 } llm_request;
 
 // What a backend implements. Slots are appended, never moved. NULL slots have the default said behind them. `state`
@@ -506,7 +536,7 @@ typedef struct llm_backend_methods {
     // by a cancelled answer; where it is missing, the library makes one without numbers.
     llm_status (*generate)(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err);
     void (*destroy)(void *state);                                                    // nothing
-    // Called when the text has changed, before the next PROMPT at the latest. Default: `system_prompt` of requests says it.
+    // Called when the text has changed, before the next PROMPT or RESULTS at the latest. Default: `system_prompt` of requests says it.
     llm_status (*set_system_prompt)(void *state, const char *text, llm_error *err);
     llm_status (*reset)(void *state, llm_error *err);                                // nothing
     void (*cancel)(void *state);              // nothing: the writer's functions say so; any thread, around generate
@@ -521,7 +551,7 @@ typedef struct llm_backend_methods {
     // the own one included, gets its state at its first use after a load and loses it before unload; set_system_prompt
     // and reset are not called then. `session` is what session_create made.
     llm_status (*session_create)(void *state, void **session, llm_error *err);       // LLM_UNSUPPORTED_FORMAT
-    void (*session_free)(void *state, void *session);                                // must be there if session_create is
+    void (*session_free)(void *state, void *session);                                // none: must be there if session_create is
     llm_status (*session_reset)(void *state, void *session, llm_error *err);         // session_free, session_create
     llm_status (*session_save)(void *state, void *session, const char *system_prompt, const char *path,
                                llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT
@@ -542,7 +572,8 @@ LLM_API llm_status llm_writer_chunk(llm_stream_writer *writer, const llm_chunk *
 LLM_API bool llm_writer_cancelled(llm_stream_writer *writer); // the answer is to stop
 
 // A backend for tests of applications: answers "echo: <last user text>" word by word, without a model. Any spec loads.
-// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens and stop.
+// Words count as tokens, and the tokens of an answer are numbered from 0; of the settings it keeps max_tokens, stop and
+// tools: "call NAME {…}" calls that tool, and the answer goes on with "echo: <result>". "think WORDS" is reasoned, then echoed.
 LLM_API llm_backend *llm_mock_backend_create(llm_error *err);
 
 // ---- A model's text side, without its weights ------------------------------------------------------------------

@@ -1,14 +1,17 @@
 // The generation loop.
 #include "backend/answer.h"
+#include "backend/call_id.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "nn/sampler.h"
 #include "text/detokenizer.h"
+#include "text/reply_parser.h"
 #include "text/stop_strings.h"
 #include <string.h>
 #include <sys/random.h>
 
 // Tokens of one forward call: a cancellation is noticed between calls, and inside them between layers.
+// An engine that is fast enough says how many it likes best.
 enum { PREFILL_CHUNK = 512 };
 
 typedef struct answer {
@@ -21,10 +24,11 @@ typedef struct answer {
     stop_strings *stops;
     float *logits;           // [vocab_size]
     token_list history;      // prompt and answer: what penalties look at
-    token_list generated;
-    buf piece, visible;      // decoded text before and after the stop strings
-    buf *text;
-    llm_stats stats;
+    reply_format format;
+    reply_parser *parser;    // NULL: the text is the answer
+    buf piece, visible;      // decoded text, and text behind the stop strings
+    answer_pass *pass;
+    uint64_t first_id;       // where the ids of calls come from
     llm_error *err;
 } answer;
 
@@ -41,9 +45,10 @@ static llm_status create_sampler(answer *a)
     options.presence_penalty = config->presence_penalty;
     options.frequency_penalty = config->frequency_penalty;
     options.repetition_context = options.presence_context = options.frequency_context = config->penalty_window;
-    options.seed = config->seed;
+    options.seed = config->seed ? config->seed + (uint64_t)a->pass->number : 0;
     if (options.seed == 0 && getrandom(&options.seed, sizeof options.seed, GRND_NONBLOCK) < 0)
         options.seed = (uint64_t)clock_nanoseconds();
+    a->first_id = call_id_seed(options.seed, a->pass->tokens->count);
     options.logprobs = config->logprobs > 0;
     options.top_logprobs = config->logprobs > 1 ? config->logprobs : 0;
     if (options.top_logprobs > SAMPLER_MAX_TOP_LOGPROBS)
@@ -69,45 +74,123 @@ static llm_status forward(answer *a, const int32_t *tokens, int count, bool want
     return status;
 }
 
-static llm_status prefill(answer *a, const token_list *tokens)
+static llm_status prefill(answer *a)
 {
+    const token_list *tokens = a->pass->tokens;
     llm_status status = LLM_OK;
     int done = session_reuse(a->session, tokens), total = (int)tokens->count;
-    a->stats.prompt_tokens = total;
-    a->stats.cached_prompt_tokens = done;
+    int chunk = a->model->prefill_tokens > 0 ? a->model->prefill_tokens : PREFILL_CHUNK;
+    a->pass->stats.prompt_tokens = total;
+    a->pass->stats.cached_prompt_tokens = done;
     while (status == LLM_OK && done < total) {
         if (llm_writer_cancelled(a->writer)) return error_set(a->err, LLM_CANCELLED, "the answer was cancelled");
-        int count = total - done < PREFILL_CHUNK ? total - done : PREFILL_CHUNK;
+        int count = total - done < chunk ? total - done : chunk;
         status = forward(a, tokens->ids + done, count, done + count == total);
         done += count;
     }
     return status;
 }
 
+static llm_status stopped(answer *a, llm_status status)
+{
+    return status == LLM_OK ? LLM_OK : error_set(a->err, status, "the answer was stopped: %s", llm_status_name(status));
+}
+
+// ---- What the reader sees ---------------------------------------------------------------------------------
+
 // Writes what the stop strings let through, and keeps it for the transcript.
 static llm_status write_visible(answer *a)
 {
-    if (a->piece.failed || a->visible.failed || !buf_append(a->text, a->visible.data, a->visible.length))
+    if (a->visible.failed || !buf_append(&a->pass->text, a->visible.data, a->visible.length))
         return error_no_memory(a->err, "the answer's text");
     llm_status status = LLM_OK;
     if (a->visible.length) status = llm_writer_text(a->writer, a->visible.data, a->visible.length);
-    if (status != LLM_OK) error_set(a->err, status, "the answer was stopped: %s", llm_status_name(status));
-    buf_clear(&a->piece);
     buf_clear(&a->visible);
+    return stopped(a, status);
+}
+
+static llm_status write_text(answer *a, const char *text, size_t length)
+{
+    llm_status status = stop_strings_push(a->stops, text, length, &a->visible, a->err);
+    return status == LLM_OK ? write_visible(a) : status;
+}
+
+static llm_status write_reasoning(answer *a, const reply_event *event)
+{
+    if (!buf_append(&a->pass->reasoning, event->text, event->length)) return error_no_memory(a->err, "the answer's text");
+    llm_chunk chunk = {.kind = LLM_CHUNK_REASONING, .text = event->text, .length = event->length};
+    return stopped(a, llm_writer_chunk(a->writer, &chunk));
+}
+
+static llm_status keep_call(answer *a, const reply_event *event, answer_call **kept)
+{
+    answer_pass *pass = a->pass;
+    char id[CALL_ID_SIZE];
+    call_id_make(a->first_id + pass->num_calls, id);
+    if (!mem_grow((void **)&pass->calls, &pass->calls_capacity, pass->num_calls + 1, sizeof *pass->calls))
+        return error_no_memory(a->err, "a tool call");
+    answer_call *call = *kept = &pass->calls[pass->num_calls++];
+    *call = (answer_call){.id = mem_copy_string(event->id ? event->id : id),
+                          .name = event->name ? mem_copy_string(event->name) : NULL,
+                          .arguments = mem_copy_string(event->text),
+                          .error = event->why ? mem_copy_string(event->why) : NULL};
+    bool complete = call->id && call->arguments && (call->name || !event->name) && (call->error || !event->why);
+    return complete ? LLM_OK : error_no_memory(a->err, "a tool call");
+}
+
+// Text that the stop strings held back comes before the call.
+static llm_status write_call(answer *a, const reply_event *event)
+{
+    answer_call *call = NULL;
+    llm_status status = stop_strings_finish(a->stops, &a->visible, a->err);
+    if (status == LLM_OK) status = write_visible(a);
+    if (status == LLM_OK) status = keep_call(a, event, &call);
+    if (status != LLM_OK) return status;
+    llm_chunk chunk = {.kind = LLM_CHUNK_TOOL_CALL, .text = call->arguments, .tool_call_id = call->id, .tool_name = call->name,
+                       .tool_error = call->error};
+    return stopped(a, llm_writer_chunk(a->writer, &chunk));
+}
+
+// What comes behind a stop string is no part of the answer.
+static llm_status on_event(void *user, const reply_event *event, llm_error *err)
+{
+    answer *a = user;
+    (void)err; // it is a->err
+    if (stop_strings_matched(a->stops) >= 0) return LLM_OK;
+    if (event->kind == REPLY_TEXT) return write_text(a, event->text, event->length);
+    return event->kind == REPLY_REASONING ? write_reasoning(a, event) : write_call(a, event);
+}
+
+static llm_status write_piece(answer *a)
+{
+    llm_status status = LLM_OK;
+    if (a->piece.failed) return error_no_memory(a->err, "the answer's text");
+    if (a->parser) status = reply_parser_push(a->parser, a->piece.data ? a->piece.data : "", a->piece.length, a->err);
+    else if (a->piece.length) status = write_text(a, a->piece.data, a->piece.length);
+    buf_clear(&a->piece);
     return status;
+}
+
+// Special tokens are no text, but some of them are tags that the parser must see.
+static bool is_hidden(const answer *a, int32_t token)
+{
+    size_t length;
+    if (!tokenizer_is_special(a->model->tok, token)) return false;
+    const char *text = tokenizer_token_text(a->model->tok, token, &length);
+    return !a->parser || !text || !reply_format_shows(&a->format, text, length);
 }
 
 static llm_status write_token(answer *a, int32_t token)
 {
-    llm_status status = detokenizer_push(a->detokenizer, token, &a->piece, a->err);
-    if (status == LLM_OK) status = stop_strings_push(a->stops, a->piece.data, a->piece.length, &a->visible, a->err);
-    return status == LLM_OK ? write_visible(a) : status;
+    llm_status status = is_hidden(a, token) ? LLM_OK : detokenizer_push(a->detokenizer, token, &a->piece, a->err);
+    return status == LLM_OK ? write_piece(a) : status;
 }
 
 static llm_status write_rest(answer *a)
 {
     llm_status status = detokenizer_finish(a->detokenizer, &a->piece, a->err);
-    if (status == LLM_OK) status = stop_strings_push(a->stops, a->piece.data, a->piece.length, &a->visible, a->err);
+    if (status == LLM_OK) status = write_piece(a);
+    if (status == LLM_OK && a->parser) status = reply_parser_finish(a->parser, a->err);
     if (status == LLM_OK) status = stop_strings_finish(a->stops, &a->visible, a->err);
     return status == LLM_OK ? write_visible(a) : status;
 }
@@ -122,49 +205,52 @@ static llm_status write_logprobs(answer *a, const sampler_result *result)
     for (int i = 0; i < result->num_top && count < a->config->logprobs; i++)
         if (result->top[i].token != result->token) all[count++] = (llm_token_logprob){result->top[i].token, result->top[i].logprob};
     llm_chunk chunk = {.kind = LLM_CHUNK_LOGPROBS, .logprobs = all, .num_logprobs = count};
-    llm_status status = llm_writer_chunk(a->writer, &chunk);
-    if (status != LLM_OK) error_set(a->err, status, "the answer was stopped: %s", llm_status_name(status));
-    return status;
+    return stopped(a, llm_writer_chunk(a->writer, &chunk));
 }
 
-static llm_status decode(answer *a, llm_finish_reason *reason)
+// ---- The model --------------------------------------------------------------------------------------------
+
+static llm_status decode(answer *a)
 {
     int room = a->model->context_length - (int)a->history.count;
-    int limit = a->config->max_tokens < room ? a->config->max_tokens : room;
-    *reason = LLM_FINISH_LENGTH;
-    while (a->stats.generated_tokens < limit) {
+    int limit = a->pass->max_tokens < room ? a->pass->max_tokens : room;
+    a->pass->reason = LLM_FINISH_LENGTH;
+    while (a->pass->stats.generated_tokens < limit) {
         sampler_result result;
         if (llm_writer_cancelled(a->writer)) return error_set(a->err, LLM_CANCELLED, "the answer was cancelled");
         llm_status status = sampler_sample(a->sampler, a->logits, a->history.ids, a->history.count, &result, a->err);
         if (status != LLM_OK) return status;
         if (loaded_model_is_end(a->model, result.token) && !a->config->ignore_end) {
-            *reason = LLM_FINISH_STOP;
+            a->pass->reason = LLM_FINISH_STOP;
             break;
         }
-        a->stats.generated_tokens++;
-        if (!token_list_append(&a->history, &result.token, 1) || !token_list_append(&a->generated, &result.token, 1))
+        a->pass->stats.generated_tokens++;
+        if (!token_list_append(&a->history, &result.token, 1) || !token_list_append(&a->pass->generated, &result.token, 1))
             return error_no_memory(a->err, "the answer's tokens");
         status = write_logprobs(a, &result);
         if (status == LLM_OK) status = write_token(a, result.token);
         if (status != LLM_OK) return status;
         if (stop_strings_matched(a->stops) >= 0) {
-            *reason = LLM_FINISH_STOP;
+            a->pass->reason = LLM_FINISH_STOP;
             break;
         }
-        if (a->stats.generated_tokens < limit && (status = forward(a, &result.token, 1, true)) != LLM_OK) return status;
+        if (a->pass->stats.generated_tokens < limit && (status = forward(a, &result.token, 1, true)) != LLM_OK) return status;
     }
     return LLM_OK;
 }
 
-static llm_status write_info(answer *a, llm_finish_reason reason)
+static llm_status create_parser(answer *a)
 {
-    llm_chunk chunk = {.kind = LLM_CHUNK_INFO, .finish_reason = reason, .stats = a->stats, .tokens = a->generated.ids,
-                       .num_tokens = (int)a->generated.count};
-    return llm_writer_chunk(a->writer, &chunk);
+    const buf *prompt = a->pass->prompt;
+    if (!prompt) return LLM_OK;
+    a->format = loaded_model_reply_format(a->model, a->pass->tools != NULL);
+    if (reply_format_is_plain(&a->format)) return LLM_OK;
+    return reply_parser_create(&a->format, a->pass->tools, prompt->data ? prompt->data : "", prompt->length, on_event, a, &a->parser, a->err);
 }
 
-static llm_status prepare(answer *a, const token_list *tokens)
+static llm_status prepare(answer *a)
 {
+    const token_list *tokens = a->pass->tokens;
     if (tokens->count == 0) return error_set(a->err, LLM_INVALID_ARGUMENT, "the prompt is empty");
     if (tokens->count > (size_t)a->model->context_length)
         return error_set_amounts(a->err, LLM_CONTEXT_EXCEEDED, tokens->count, (uint64_t)a->model->context_length,
@@ -172,9 +258,9 @@ static llm_status prepare(answer *a, const token_list *tokens)
     a->logits = mem_alloc_zero((size_t)a->model->vocab_size, sizeof *a->logits);
     if (!a->logits || !token_list_append(&a->history, tokens->ids, tokens->count)) return error_no_memory(a->err, "an answer");
     llm_status status = create_sampler(a);
-    if (status == LLM_OK) status = detokenizer_create(a->model->tok, true, &a->detokenizer, a->err);
+    if (status == LLM_OK) status = detokenizer_create(a->model->tok, false, &a->detokenizer, a->err);
     if (status == LLM_OK) status = stop_strings_create(a->config->stop, (size_t)a->config->num_stop, &a->stops, a->err);
-    return status;
+    return status == LLM_OK ? create_parser(a) : status;
 }
 
 static void release(answer *a)
@@ -182,32 +268,41 @@ static void release(answer *a)
     sampler_free(a->sampler);
     detokenizer_free(a->detokenizer);
     stop_strings_free(a->stops);
+    reply_parser_free(a->parser);
     mem_free(a->logits);
     token_list_free(&a->history);
-    token_list_free(&a->generated);
     buf_free(&a->piece);
     buf_free(&a->visible);
 }
 
-llm_status answer_run(loaded_model *model, session *s, const token_list *tokens, const llm_generation_config *config,
-                      llm_stream_writer *writer, buf *text, llm_error *err)
+llm_status answer_run(loaded_model *model, session *s, const llm_generation_config *config, answer_pass *pass,
+                      llm_stream_writer *writer, llm_error *err)
 {
-    answer a = {.model = model, .session = s, .config = config, .writer = writer, .text = text, .err = err};
-    llm_finish_reason reason = LLM_FINISH_CANCELLED;
+    answer a = {.model = model, .session = s, .config = config, .writer = writer, .pass = pass, .err = err};
     engine_interrupt(model->weights, false); // a cancellation from now on is seen by the writer, too
     double begin = clock_seconds(), first;
-    llm_status status = prepare(&a, tokens);
-    if (status == LLM_OK) status = prefill(&a, tokens);
+    llm_status status = prepare(&a);
+    if (status == LLM_OK) status = prefill(&a);
     first = clock_seconds();
-    a.stats.prefill_seconds = first - begin;
-    if (status == LLM_OK) status = decode(&a, &reason);
+    pass->stats.prefill_seconds = first - begin;
+    if (status == LLM_OK) status = decode(&a);
     if (status == LLM_OK) status = write_rest(&a);
-    a.stats.decode_seconds = clock_seconds() - first;
-    if (status == LLM_CANCELLED) reason = LLM_FINISH_CANCELLED;
-    if (status == LLM_OK || status == LLM_CANCELLED) {
-        llm_status written = write_info(&a, reason);
-        if (status == LLM_OK && written != LLM_OK) status = error_set(err, written, "the answer was stopped: %s", llm_status_name(written));
-    }
+    if (status == LLM_OK && pass->num_calls > 0 && pass->reason == LLM_FINISH_STOP) pass->reason = LLM_FINISH_TOOL_CALL;
+    pass->stats.decode_seconds = clock_seconds() - first;
     release(&a);
     return status;
+}
+
+void answer_pass_free(answer_pass *pass)
+{
+    for (size_t i = 0; i < pass->num_calls; i++) {
+        mem_free(pass->calls[i].id);
+        mem_free(pass->calls[i].name);
+        mem_free(pass->calls[i].arguments);
+        mem_free(pass->calls[i].error);
+    }
+    mem_free(pass->calls);
+    buf_free(&pass->text);
+    buf_free(&pass->reasoning);
+    token_list_free(&pass->generated);
 }

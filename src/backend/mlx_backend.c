@@ -1,11 +1,14 @@
 // LLMLocalMLX: the backend for models in MLX's format, written against the public table like any other.
-#include "backend/answer.h"
 #include "backend/loaded_model.h"
-#include "backend/prompt.h"
+#include "backend/score.h"
+#include "backend/session.h"
+#include "backend/loaded_model.h"
 #include "backend/score.h"
 #include "backend/session.h"
 #include "backend/session_file.h"
+#include "backend/tool_messages.h"
 #include "backend/transcript.h"
+#include "backend/turn.h"
 #include "base/mem.h"
 #include "client/options.h"
 #include <stdio.h>
@@ -40,48 +43,57 @@ static llm_status mlx_load(void *state, const llm_model_spec *spec, llm_progress
     return status;
 }
 
+// What a request adds to the transcript before the answer.
+static llm_status take_request(const session *chat, const llm_request *request, message_list *added, llm_error *err)
+{
+    if (request->kind == LLM_REQUEST_PROMPT) return message_list_add(added, &(llm_message){.role = "user", .content = request->text}, err);
+    llm_status status = tool_results_check(&chat->transcript, request->messages, request->num_messages, err);
+    for (int i = 0; i < request->num_messages && status == LLM_OK; i++) status = message_list_add(added, &request->messages[i], err);
+    return status;
+}
+
 // A turn of the chat: the transcript grows only when the answer is whole.
-static llm_status generate_turn(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
-                                llm_error *err)
+static llm_status generate_turn(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
     session *chat = request->session;
-    llm_message *messages;
+    llm_message *history = NULL;
     int count;
-    buf text = {0};
-    llm_status status = session_messages(chat, request->system_prompt, request->text, &messages, &count, err);
-    if (status == LLM_OK) status = prompt_from_messages(&b->model, messages, count, request->config->template_json, tokens, err);
-    mem_free(messages);
-    if (status == LLM_OK) status = answer_run(&b->model, chat, tokens, request->config, writer, &text, err);
-    if (status == LLM_OK) status = session_add_turn(chat, request->text, text.data ? text.data : "", err);
-    buf_free(&text);
+    message_list added = {0};
+    llm_status status = take_request(chat, request, &added, err);
+    if (status == LLM_OK) status = session_messages(chat, request->system_prompt, &history, &count, err);
+    if (status == LLM_OK) status = turn_run(&b->model, chat, history, count, &added, request->config, writer, err);
+    if (status == LLM_OK) status = message_list_move(&chat->transcript, &added, err);
+    message_list_free(&added);
+    mem_free(history);
+    return status;
+}
+
+static llm_status complete(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
+{
+    token_list tokens = {0};
+    llm_status status = LLM_OK;
+    if (request->kind == LLM_REQUEST_TEXT)
+        status = tokenizer_encode(b->model.tok, request->text, strlen(request->text), TOKENIZER_ADD_SPECIAL, &tokens, err);
+    else if (!token_list_append(&tokens, request->tokens, (size_t)request->num_tokens)) status = error_no_memory(err, "a prompt");
+    if (status == LLM_OK) status = turn_complete(&b->model, &b->apart, &tokens, request->config, writer, err);
+    token_list_free(&tokens);
     return status;
 }
 
 // An answer beside the chats. What its prompt shares with the latest of them is not read again.
-static llm_status generate_apart(mlx_backend *b, const llm_request *request, token_list *tokens, llm_stream_writer *writer,
-                                 llm_error *err)
+static llm_status generate_apart(mlx_backend *b, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
-    buf text = {0};
-    llm_status status = LLM_OK;
-    if (request->kind == LLM_REQUEST_MESSAGES)
-        status = prompt_from_messages(&b->model, request->messages, request->num_messages, request->config->template_json, tokens, err);
-    else if (request->kind == LLM_REQUEST_TEXT)
-        status = tokenizer_encode(b->model.tok, request->text, strlen(request->text), TOKENIZER_ADD_SPECIAL, tokens, err);
-    else if (!token_list_append(tokens, request->tokens, (size_t)request->num_tokens)) status = error_no_memory(err, "a prompt");
-    if (status == LLM_OK) status = answer_run(&b->model, &b->apart, tokens, request->config, writer, &text, err);
-    buf_free(&text);
+    message_list added = {0};
+    if (request->kind != LLM_REQUEST_MESSAGES) return complete(b, request, writer, err);
+    llm_status status = turn_run(&b->model, &b->apart, request->messages, request->num_messages, &added, request->config, writer, err);
+    message_list_free(&added);
     return status;
 }
 
 static llm_status mlx_generate(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
-    mlx_backend *b = state;
-    token_list tokens = {0};
-    if (request->config->num_tools > 0) return error_set(err, LLM_UNSUPPORTED_FORMAT, "this version does not call tools");
-    llm_status status = request->kind == LLM_REQUEST_PROMPT ? generate_turn(b, request, &tokens, writer, err)
-                                                            : generate_apart(b, request, &tokens, writer, err);
-    token_list_free(&tokens);
-    return status;
+    bool of_chat = request->kind == LLM_REQUEST_PROMPT || request->kind == LLM_REQUEST_RESULTS;
+    return of_chat ? generate_turn(state, request, writer, err) : generate_apart(state, request, writer, err);
 }
 
 // ---- Sessions
@@ -138,6 +150,8 @@ static llm_status mlx_memory(void *state, llm_memory *memory, llm_error *err)
     memory->weights_bytes = figures.weights_bytes;
     memory->kv_bytes = figures.kv_bytes;
     memory->work_bytes = figures.work_bytes;
+    memory->cache_bytes = figures.cache_bytes;
+    memory->peak_bytes = figures.peak_bytes;
     return LLM_OK;
 }
 
@@ -157,7 +171,7 @@ static void copy_info(engine *device, llm_engine_info *info)
     snprintf(info->version, sizeof info->version, "%s", from.version);
     info->available = true;
     info->num_threads = from.num_threads;
-    info->memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    info->memory_bytes = from.memory_bytes ? from.memory_bytes : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static llm_status mlx_engine_info(void *state, llm_engine_info *info, llm_error *err)

@@ -7,14 +7,10 @@
 
 enum { SESSION_LIMIT = 64 << 20 }; // bytes of a saved session
 
-llm_status mock_session_add_turn(mock_session *session, const char *prompt, const char *answer, int words, llm_error *err)
+llm_status mock_session_add_turn(mock_session *session, message_list *turn, int words, llm_error *err)
 {
-    message_list turn = {0};
-    llm_status status = message_list_add(&turn, &(llm_message){.role = "user", .content = prompt}, err);
-    if (status == LLM_OK) status = message_list_add(&turn, &(llm_message){.role = "assistant", .content = answer}, err);
-    if (status == LLM_OK) status = message_list_move(&session->transcript, &turn, err);
+    llm_status status = message_list_move(&session->transcript, turn, err);
     if (status == LLM_OK) session->words += words;
-    message_list_free(&turn);
     return status;
 }
 

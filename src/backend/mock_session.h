@@ -8,8 +8,8 @@ typedef struct mock_session {
     int words; // of the transcript, and of the prompts that it was told
 } mock_session;
 
-// The words of prompt and answer are counted by the caller.
-llm_status mock_session_add_turn(mock_session *session, const char *prompt, const char *answer, int words, llm_error *err);
+// Empties `turn`. The words of prompt and answer are counted by the caller.
+llm_status mock_session_add_turn(mock_session *session, message_list *turn, int words, llm_error *err);
 
 // Slots of the table; they know nothing of `state`.
 llm_status mock_session_create(void *state, void **session, llm_error *err);

@@ -18,28 +18,15 @@ void session_free(session *s)
     *s = (session){0};
 }
 
-llm_status session_messages(const session *s, const char *system_prompt, const char *prompt, llm_message **messages, int *count,
-                            llm_error *err)
+llm_status session_messages(const session *s, const char *system_prompt, llm_message **messages, int *count, llm_error *err)
 {
     const message_list *transcript = &s->transcript;
-    llm_message *all = mem_alloc_zero((size_t)transcript->count + 2, sizeof *all);
+    llm_message *all = *messages = mem_alloc_zero((size_t)transcript->count + 1, sizeof *all);
     *count = 0;
-    *messages = all;
     if (!all) return error_no_memory(err, "a conversation");
     if (system_prompt) all[(*count)++] = (llm_message){.role = "system", .content = system_prompt};
     for (int i = 0; i < transcript->count; i++) all[(*count)++] = transcript->items[i];
-    all[(*count)++] = (llm_message){.role = "user", .content = prompt};
     return LLM_OK;
-}
-
-llm_status session_add_turn(session *s, const char *prompt, const char *answer, llm_error *err)
-{
-    message_list turn = {0};
-    llm_status status = message_list_add(&turn, &(llm_message){.role = "user", .content = prompt}, err);
-    if (status == LLM_OK) status = message_list_add(&turn, &(llm_message){.role = "assistant", .content = answer}, err);
-    if (status == LLM_OK) status = message_list_move(&s->transcript, &turn, err);
-    message_list_free(&turn);
-    return status;
 }
 
 int session_reuse(session *s, const token_list *tokens)

@@ -14,11 +14,8 @@ llm_status session_create(loaded_model *model, session *s, llm_error *err);
 void session_free(session *s); // a zeroed struct is fine
 void session_reset(session *s); // forgets the transcript; the sequence keeps what it may reuse
 
-// The transcript with the system prompt (NULL: none) before and the user's new message after it. *messages is owned
-// (mem_free); its strings are borrowed.
-llm_status session_messages(const session *s, const char *system_prompt, const char *prompt, llm_message **messages, int *count,
-                            llm_error *err);
-llm_status session_add_turn(session *s, const char *prompt, const char *answer, llm_error *err); // both or neither
+// The transcript with the system prompt (NULL: none) before it. *messages is owned (mem_free); its strings are borrowed.
+llm_status session_messages(const session *s, const char *system_prompt, llm_message **messages, int *count, llm_error *err);
 
 // Trims the sequence to the longest prefix that it shares with `tokens`, one token short of all of them, so
 // that there is something to forward. Returns how many tokens are kept.

@@ -3,17 +3,21 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct printing {
     const answer_options *options;
     text answer, reasoning;
     text logprobs; // JSON: the elements of an array
+    text calls;    // JSON: likewise
     bool has_info;
     llm_finish_reason reason;
     llm_stats stats;
     int32_t *tokens;
     int num_tokens;
-    bool ends_line; // the text shown so far ends with a line feed
+    bool has_text;   // was shown
+    bool ends_line;  // with a line feed
+    bool reasons;    // reasoning is being shown
 } printing;
 
 // ---- JSON -------------------------------------------------------------------------------------------------
@@ -54,6 +58,7 @@ static void print_json(const printing *p)
         out_string(",\"reasoning\":");
         out_json_string(p->reasoning.data, p->reasoning.length);
     }
+    if (p->calls.length) out_format(",\"tool_calls\":[%s]", p->calls.data);
     out_string(",\"ids\":[");
     for (int i = 0; i < p->num_tokens; i++) out_format("%s%d", i ? "," : "", p->tokens[i]);
     out_format("],\"finish_reason\":\"%s\",", llm_finish_reason_name(p->reason));
@@ -94,26 +99,82 @@ static void keep_info(printing *p, const llm_chunk *chunk)
     if (chunk->num_tokens) memcpy(p->tokens, chunk->tokens, (size_t)chunk->num_tokens * sizeof *p->tokens);
 }
 
+// Dimmed, on standard error: what is read from standard output is the answer alone.
+static void show_reasoning(printing *p, const llm_chunk *chunk)
+{
+    if (p->options->no_reasoning) return;
+    if (!p->reasons && isatty(STDERR_FILENO)) fputs("\033[2m", stderr);
+    p->reasons = true;
+    err_text(chunk->text, chunk->length);
+}
+
+static void end_reasoning(printing *p)
+{
+    if (!p->reasons) return;
+    fputs(isatty(STDERR_FILENO) ? "\033[0m\n\n" : "\n", stderr);
+    p->reasons = false;
+}
+
+static void append_member(text *t, const char *name, const char *value)
+{
+    text_append(t, name, strlen(name));
+    text_append_json(t, value, strlen(value));
+}
+
+// {"id", "name", "arguments"}, or with "error" and what was written as "text".
+static void append_call(text *t, const llm_chunk *chunk)
+{
+    append_member(t, "{\"id\":", chunk->tool_call_id);
+    if (chunk->tool_name) append_member(t, ",\"name\":", chunk->tool_name);
+    if (chunk->tool_error) {
+        append_member(t, ",\"error\":", chunk->tool_error);
+        append_member(t, ",\"text\":", chunk->text);
+    } else {
+        text_append(t, ",\"arguments\":", 13);
+        text_append(t, chunk->text, chunk->length);
+    }
+    text_append(t, "}", 1);
+}
+
+// A line of its own, so that a program can read the calls.
+static void show_call(printing *p, const llm_chunk *chunk)
+{
+    if (p->options->json) {
+        if (p->calls.length) text_append(&p->calls, ",", 1);
+        append_call(&p->calls, chunk);
+        return;
+    }
+    text line = {0};
+    append_call(&line, chunk);
+    if (p->has_text && !p->ends_line) out_text("\n", 1);
+    out_text(line.data, line.length);
+    out_text("\n", 1);
+    p->ends_line = true;
+    text_free(&line);
+}
+
 static void take_chunk(printing *p, const llm_chunk *chunk)
 {
     bool json = p->options->json;
+    if (chunk->kind != LLM_CHUNK_REASONING) end_reasoning(p);
     switch (chunk->kind) {
     case LLM_CHUNK_TEXT:
         if (json)
             text_append(&p->answer, chunk->text, chunk->length);
         else
             out_text(chunk->text, chunk->length);
+        p->has_text = true;
         p->ends_line = chunk->text[chunk->length - 1] == '\n';
         break;
     case LLM_CHUNK_REASONING:
         if (json)
             text_append(&p->reasoning, chunk->text, chunk->length);
         else
-            fprintf(stderr, "%s", chunk->text);
+            show_reasoning(p, chunk);
         break;
     case LLM_CHUNK_LOGPROBS: keep_logprobs(&p->logprobs, chunk); break;
     case LLM_CHUNK_INFO: keep_info(p, chunk); break;
-    case LLM_CHUNK_TOOL_CALL: break; // nobody offers tools
+    case LLM_CHUNK_TOOL_CALL: show_call(p, chunk); break;
     }
 }
 
@@ -138,6 +199,7 @@ int answer_print(llm_stream *stream, const answer_options *options, llm_stats *s
     printing p = {.options = options};
     int code = EXIT_DONE;
     llm_status status = read_all(&p, stream, &err);
+    end_reasoning(&p);
     if (!options->json && !p.ends_line) out_text("\n", 1);
     if (options->json && p.has_info) print_json(&p);
     fflush(stdout);
@@ -150,6 +212,7 @@ int answer_print(llm_stream *stream, const answer_options *options, llm_stats *s
     text_free(&p.answer);
     text_free(&p.reasoning);
     text_free(&p.logprobs);
+    text_free(&p.calls);
     free(p.tokens);
     llm_stream_free(stream);
     return code;

@@ -6,6 +6,7 @@
 typedef struct answer_options {
     bool json;
     bool quiet;          // no statistics on standard error
+    bool no_reasoning;   // nor the model's reasoning
     double load_seconds; // of the model, for the statistics
 } answer_options;
 

@@ -141,7 +141,7 @@ static bool run_command(chat *c, const char *line)
 static int answer_turn(chat *c, const char *prompt, bool quiet)
 {
     llm_error err;
-    answer_options shown = {.quiet = quiet};
+    answer_options shown = {.quiet = quiet, .no_reasoning = c->options->generation.no_reasoning};
     llm_stream *stream = llm_backend_generate(c->backend, prompt, &c->options->generation.config, &err);
     if (!stream) return fail(&err);
     int code = answer_print(stream, &shown, &c->last);

@@ -93,6 +93,7 @@ typedef struct text {
 } text;
 
 void text_append(text *t, const void *bytes, size_t length);
+void text_append_json(text *t, const char *bytes, size_t length); // as a JSON string
 void text_free(text *t);
 void *grow_or_exit(void *block, size_t count, size_t size);
 
@@ -100,6 +101,7 @@ void *grow_or_exit(void *block, size_t count, size_t size);
 int read_whole(const char *path, text *content);
 
 void out_text(const char *bytes, size_t length); // shown at once; made harmless on a terminal
+void err_text(const char *bytes, size_t length); // likewise on standard error
 void out_string(const char *string);
 void out_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void out_json_string(const char *bytes, size_t length);

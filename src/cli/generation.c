@@ -36,7 +36,7 @@ static const char *add_logit_bias(void *target, const char *value)
 
 #define AT(member) offsetof(generation_options, config.member)
 
-const option generation_option_table[17] = {
+const option generation_option_table[18] = {
     {0, "max-tokens", "N", OPTION_INT, AT(max_tokens), "Tokens of an answer at most; 1024.", NULL},
     {0, "temperature", "X", OPTION_FLOAT, AT(temperature),
      "How freely to choose; 0.7; 0: always the likeliest.", NULL},
@@ -61,6 +61,7 @@ const option generation_option_table[17] = {
     {0, "logprobs", "N", OPTION_INT, AT(logprobs), "Log-probabilities of the N likeliest tokens (--json).",
      NULL},
     {0, "system", "TEXT", OPTION_TEXT, offsetof(generation_options, system), "The system prompt.", NULL},
+    {0, "no-reasoning", NULL, OPTION_FLAG, offsetof(generation_options, no_reasoning), "Do not show the model's reasoning.", NULL},
     {'q', "quiet", NULL, OPTION_FLAG, offsetof(generation_options, quiet), "No statistics.", NULL},
 };
 

@@ -8,10 +8,10 @@ typedef struct generation_options {
     const char **stop;
     llm_logit_bias *logit_bias;
     const char *system;
-    bool quiet;
+    bool quiet, no_reasoning;
 } generation_options;
 
-extern const option generation_option_table[17];
+extern const option generation_option_table[18];
 
 void generation_init(generation_options *options);
 int generation_check(const generation_options *options); // GO_ON, or the exit code after a message

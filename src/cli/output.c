@@ -69,16 +69,16 @@ bool out_failed(void)
 }
 
 // A model may say anything, but not move the cursor: control characters become their pictures.
-static void write_harmless(const char *bytes, size_t length)
+static void write_harmless(FILE *file, const char *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)bytes[i], next = i + 1 < length ? (unsigned char)bytes[i + 1] : 0;
         if (c == 0xC2 && next >= 0x80 && next < 0xA0) // U+0080 to U+009F, which some terminals obey, too
-            fputs("\xEF\xBF\xBD", stdout), i++;
+            fputs("\xEF\xBF\xBD", file), i++;
         else if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F)
-            fprintf(stdout, "\xE2\x90%c", c == 0x7F ? 0xA1 : 0x80 + c);
+            fprintf(file, "\xE2\x90%c", c == 0x7F ? 0xA1 : 0x80 + c);
         else
-            putchar(c);
+            putc(c, file);
     }
 }
 
@@ -88,10 +88,19 @@ void out_text(const char *bytes, size_t length)
     if (terminal < 0) terminal = isatty(STDOUT_FILENO);
     errno = 0;
     if (terminal)
-        write_harmless(bytes, length);
+        write_harmless(stdout, bytes, length);
     else
         fwrite(bytes, 1, length, stdout);
     note_failure(fflush(stdout) || ferror(stdout));
+}
+
+void err_text(const char *bytes, size_t length)
+{
+    if (isatty(STDERR_FILENO))
+        write_harmless(stderr, bytes, length);
+    else
+        fwrite(bytes, 1, length, stderr);
+    fflush(stderr);
 }
 
 void out_string(const char *string)
@@ -109,23 +118,30 @@ void out_format(const char *format, ...)
     va_end(args);
 }
 
-void out_json_string(const char *bytes, size_t length)
+void text_append_json(text *t, const char *bytes, size_t length)
 {
-    out_string("\"");
+    char escape[8];
+    text_append(t, "\"", 1);
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)bytes[i];
         if (c == '"' || c == '\\')
-            out_format("\\%c", c);
-        else if (c == '\n')
-            out_string("\\n");
-        else if (c == '\t')
-            out_string("\\t");
+            text_append(t, escape, (size_t)snprintf(escape, sizeof escape, "\\%c", c));
+        else if (c == '\n' || c == '\t')
+            text_append(t, c == '\n' ? "\\n" : "\\t", 2);
         else if (c < 0x20 || c == 0x7F)
-            out_format("\\u%04x", c);
+            text_append(t, escape, (size_t)snprintf(escape, sizeof escape, "\\u%04x", c));
         else
-            putchar(c);
+            text_append(t, bytes + i, 1);
     }
-    out_string("\"");
+    text_append(t, "\"", 1);
+}
+
+void out_json_string(const char *bytes, size_t length)
+{
+    text json = {0};
+    text_append_json(&json, bytes, length);
+    out_string(json.data);
+    text_free(&json);
 }
 
 void out_json_number(double value)

@@ -88,6 +88,18 @@ static llm_status copy_messages(arena *memory, const llm_request *request, llm_r
     return status;
 }
 
+// No results at all are fine where all calls were rejected; which ones are wanted is the backend's matter.
+static llm_status copy_results(arena *memory, const llm_request *request, llm_request *copy, llm_error *err)
+{
+    if (request->num_messages < 0 || request->num_messages > MAX_MESSAGES || (request->num_messages > 0 && !request->messages))
+        return error_set(err, LLM_INVALID_ARGUMENT, "results: %d of them at %s; there must be 0 to %d",
+                         request->num_messages, request->messages ? "an array" : "NULL", MAX_MESSAGES);
+    for (int i = 0; i < request->num_messages; i++)
+        if (!request->messages[i].tool_call_id || !request->messages[i].content)
+            return error_set(err, LLM_INVALID_ARGUMENT, "results[%d] needs a tool_call_id and a content", i);
+    return request->num_messages > 0 ? copy_messages(memory, request, copy, err) : LLM_OK;
+}
+
 static llm_status copy_tokens(arena *memory, const llm_request *request, llm_request *copy, llm_error *err)
 {
     if (!request->tokens || request->num_tokens < 1)
@@ -111,11 +123,14 @@ llm_status request_copy(arena *memory, const llm_request *request, llm_request *
     *copy = (llm_request){.kind = request->kind};
     llm_status status = config_copy(memory, request->config, &copy->config, err);
     if (status != LLM_OK) return status;
+    if ((request->kind == LLM_REQUEST_TEXT || request->kind == LLM_REQUEST_TOKENS) && copy->config->num_tools > 0)
+        return error_set(err, LLM_INVALID_ARGUMENT, "config.tools: a text that is continued without a chat template calls no tools");
     switch (request->kind) {
     case LLM_REQUEST_PROMPT: return require_text(memory, "the prompt", request->text, &copy->text, err);
     case LLM_REQUEST_TEXT: return require_text(memory, "the text", request->text, &copy->text, err);
     case LLM_REQUEST_MESSAGES: return copy_messages(memory, request, copy, err);
     case LLM_REQUEST_TOKENS: return copy_tokens(memory, request, copy, err);
+    case LLM_REQUEST_RESULTS: return copy_results(memory, request, copy, err);
     }
     return error_set(err, LLM_INTERNAL_ERROR, "request kind %d", (int)request->kind);
 }

@@ -167,6 +167,25 @@ llm_stream *llm_session_generate(llm_session *session, const char *prompt, const
     return answers_submit(session->backend, session, &request, err);
 }
 
+llm_stream *llm_session_continue(llm_session *session, const llm_tool_result *results, int num_results,
+                                 const llm_generation_config *config, llm_error *err)
+{
+    if (!session) return no_session(err), NULL;
+    if (session->backend->methods->api_version < 2) // it does not know this kind of request
+        return error_set(err, LLM_UNSUPPORTED_FORMAT, "the backend \"%s\" does not continue tool calls", session->backend->methods->name), NULL;
+    bool some = results && num_results > 0;
+    llm_message *messages = some ? mem_alloc_zero((size_t)num_results, sizeof *messages) : NULL;
+    if (some && !messages) return error_no_memory(err, "the results"), NULL;
+    for (int i = 0; some && i < num_results; i++)
+        messages[i] = (llm_message){
+            .role = "tool", .content = results[i].content, .tool_call_id = results[i].tool_call_id};
+    llm_request request = {
+        .kind = LLM_REQUEST_RESULTS, .messages = messages, .num_messages = num_results, .config = config};
+    llm_stream *stream = answers_submit(session->backend, session, &request, err);
+    mem_free(messages);
+    return stream;
+}
+
 llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err)
 {
     if (!session) return no_session(err);
@@ -335,6 +354,12 @@ static llm_status no_backend(llm_error *err)
 llm_stream *llm_backend_generate(llm_backend *backend, const char *prompt, const llm_generation_config *config, llm_error *err)
 {
     return backend ? llm_session_generate(&backend->own, prompt, config, err) : (no_backend(err), NULL);
+}
+
+llm_stream *llm_backend_continue(llm_backend *backend, const llm_tool_result *results, int num_results,
+                                 const llm_generation_config *config, llm_error *err)
+{
+    return backend ? llm_session_continue(&backend->own, results, num_results, config, err) : (no_backend(err), NULL);
 }
 
 llm_status llm_backend_set_system_prompt(llm_backend *backend, const char *text, llm_error *err)

@@ -90,15 +90,18 @@ static llm_status load(slot *s, request *r, llm_error *err)
 static llm_stream *ask(slot *s, const request *r, llm_error *err)
 {
     const llm_request *body = &r->body;
+    // The request has waited as it was told. What an answer that was cancelled leaves in the backend's queue is gone at once.
+    llm_generation_config config = *body->config;
+    config.no_wait = false;
     if (body->kind == LLM_REQUEST_MESSAGES)
-        return llm_backend_generate_messages(s->backend, body->messages, body->num_messages, body->config,
+        return llm_backend_generate_messages(s->backend, body->messages, body->num_messages, &config,
                                              err);
     if (s->session < r->session) {
         if (llm_backend_reset(s->backend, err) != LLM_OK) return NULL;
         s->session = r->session;
     }
     if (llm_backend_set_system_prompt(s->backend, body->system_prompt, err) != LLM_OK) return NULL;
-    return llm_backend_generate(s->backend, body->text, body->config, err);
+    return llm_backend_generate(s->backend, body->text, &config, err);
 }
 
 static void cancel_inner(void *inner)

@@ -272,6 +272,11 @@ const char *chat_template_source(const chat_template *chat)
     return chat->main.parsed ? chat->main.source : chat->tool_use.source;
 }
 
+const char *chat_template_tool_source(const chat_template *chat)
+{
+    return chat->tool_use.parsed ? chat->tool_use.source : chat->main.source;
+}
+
 // ---- rendering ----
 
 typedef struct chat_call {

@@ -30,6 +30,7 @@ llm_status chat_template_render(const chat_template *chat, yyjson_val *arguments
 // The text of a special token ("bos_token", "eos_token", "pad_token", ...), NULL when the model has none.
 // Borrowed.
 const char *chat_template_token(const chat_template *chat, const char *name);
-const char *chat_template_source(const chat_template *chat); // of the default template, for display; borrowed
+const char *chat_template_source(const chat_template *chat); // of the default template; borrowed
+const char *chat_template_tool_source(const chat_template *chat); // of the one that is taken when there are tools
 
 #endif

@@ -12,6 +12,7 @@ typedef struct subject {
     bool has_weights;   // says how much memory the model takes, and refuses what is no model
     bool ends_never;    // config.ignore_end makes answers of any length
     int context_length; // 0: none
+    const char *tool_base; // loads, and obeys "call NAME {…}" and "think WORDS"
 } subject;
 
 static llm_backend *create_mlx(llm_error *err)
@@ -24,13 +25,14 @@ static llm_backend *create_mlx(llm_error *err)
 }
 
 static const subject subjects[] = {
-    {.name = "mock", .create = llm_mock_backend_create, .base = "anything"},
+    {.name = "mock", .create = llm_mock_backend_create, .base = "anything", .tool_base = "anything else"},
     {.name = "mlx",
      .create = create_mlx,
      .base = GOLDEN_DIR "/models/chat",
      .has_weights = true,
      .ends_never = true,
-     .context_length = 256},
+     .context_length = 256,
+     .tool_base = GOLDEN_DIR "/models/scripted"},
 };
 
 static llm_error err;
@@ -64,8 +66,14 @@ static int tear_down(void **state)
 
 // ---- Answers as values ------------------------------------------------------------------------------------
 
+typedef struct call {
+    char id[20], name[40], arguments[100], error[200];
+} call;
+
 typedef struct result {
-    char text[8000];
+    char text[8000], reasoning[200];
+    call calls[4];
+    int num_calls;
     llm_status status;
     llm_finish_reason reason;
     llm_stats stats;
@@ -85,12 +93,20 @@ static result read_all(llm_stream *stream)
             memcpy(r.text + length, chunk.text, chunk.length);
             length += chunk.length;
         }
+        if (chunk.kind == LLM_CHUNK_REASONING) strncat(r.reasoning, chunk.text, sizeof r.reasoning - strlen(r.reasoning) - 1);
+        if (chunk.kind == LLM_CHUNK_TOOL_CALL && r.num_calls < 4) {
+            call *c = &r.calls[r.num_calls++];
+            snprintf(c->id, sizeof c->id, "%s", chunk.tool_call_id);
+            snprintf(c->name, sizeof c->name, "%s", chunk.tool_name ? chunk.tool_name : "");
+            snprintf(c->arguments, sizeof c->arguments, "%s", chunk.text);
+            snprintf(c->error, sizeof c->error, "%s", chunk.tool_error ? chunk.tool_error : "");
+        }
         if (chunk.kind != LLM_CHUNK_INFO) continue;
         info = true;
         r.reason = chunk.finish_reason;
         r.stats = chunk.stats;
         r.num_tokens = chunk.num_tokens;
-        if (chunk.num_tokens <= 300)
+        if (chunk.num_tokens > 0 && chunk.num_tokens <= 300)
             memcpy(r.tokens, chunk.tokens, (size_t)chunk.num_tokens * sizeof *r.tokens);
     }
     assert_int_equal(info, r.status == LLM_END || r.status == LLM_CANCELLED);
@@ -666,8 +682,191 @@ static void test_pushing_instead_of_pulling(void **state)
     llm_stream_free(stream);
 }
 
+// ---- Tools and reasoning ----------------------------------------------------------------------------------
+
+#define ADD "call add {\"a\":1,\"b\":2}"
+
+typedef struct tool_run {
+    int calls;
+    _Atomic(llm_stream *) cancelled; // from inside the tool, once it is known
+    bool cancels, fails;
+} tool_run;
+
+static char *run_tool(void *user, const char *name, const char *arguments, llm_error *why)
+{
+    tool_run *run = user;
+    run->calls++;
+    assert_string_equal(name, "add");
+    assert_non_null(strchr(arguments, '{'));
+    while (run->cancels && !run->cancelled) usleep(100);
+    if (run->cancels) llm_stream_cancel(run->cancelled);
+    if (run->fails) return why->code = LLM_IO_ERROR, snprintf(why->message, sizeof why->message, "it broke"), NULL;
+    return llm_string_copy("3");
+}
+
+static void use_tools(void)
+{
+    static const llm_tool tools[] = {
+        {"add", "Adds.", "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":\"integer\"}},"
+                         "\"required\":[\"a\",\"b\"]}"},
+        {"now", NULL, NULL}};
+    spec.base = spec.id = under_test->tool_base;
+    assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
+    config.ignore_end = false;
+    config.max_tokens = 1000;
+    config.tools = tools;
+    config.num_tools = 2;
+}
+
+static result go_on(const char *id, const char *content)
+{
+    llm_tool_result given = {id, content};
+    return read_all(llm_backend_continue(backend, id ? &given : NULL, id ? 1 : 0, &config, &err));
+}
+
+static void test_a_call_ends_the_answer_and_its_result_continues_it(void **state)
+{
+    (void)state;
+    use_tools();
+    result first = ask(ADD);
+    assert_int_equal(first.reason, LLM_FINISH_TOOL_CALL);
+    assert_int_equal(first.num_calls, 1);
+    assert_string_equal(first.calls[0].name, "add");
+    assert_string_equal(first.calls[0].arguments, "{\"a\":1,\"b\":2}");
+    assert_string_equal(first.calls[0].error, "");
+    assert_int_equal(strlen(first.calls[0].id), 9);
+    result second = go_on(first.calls[0].id, "3");
+    assert_int_equal(second.status, LLM_END);
+    assert_int_equal(second.reason, LLM_FINISH_STOP);
+    assert_non_null(strchr(second.text, '3'));
+    assert_true(second.stats.prompt_tokens > first.stats.prompt_tokens);
+    assert_true(second.stats.cached_prompt_tokens > 0);
+    assert_int_equal(second.num_tokens, second.stats.generated_tokens);
+    result third = ask("Hello.");
+    assert_true(third.stats.prompt_tokens > second.stats.prompt_tokens);
+}
+
+static void test_only_the_right_results_continue(void **state)
+{
+    (void)state;
+    use_tools();
+    ask("Hello.");
+    assert_int_equal(go_on(NULL, NULL).status, LLM_INVALID_ARGUMENT);
+    result first = ask(ADD);
+    assert_int_equal(go_on(NULL, NULL).status, LLM_INVALID_ARGUMENT);
+    assert_int_equal(go_on("another id", "3").status, LLM_INVALID_ARGUMENT);
+    assert_null(llm_backend_continue(backend, &(llm_tool_result){first.calls[0].id, NULL}, 1, &config, &err));
+    assert_int_equal(err.code, LLM_INVALID_ARGUMENT);
+    assert_int_equal(go_on(first.calls[0].id, "3").status, LLM_END);
+    assert_int_equal(go_on(first.calls[0].id, "3").status, LLM_INVALID_ARGUMENT);
+}
+
+static void test_rejected_calls_say_why(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"call nope {}", "unknown tool: \"nope\""},
+                                           {"call add {\"a\":1}", "bad arguments: the call lacks \"b\""},
+                                           {"call add {oops", "malformed: "}};
+    use_tools();
+    for (int i = 0; i < 3; i++) {
+        result r = ask(cases[i][0]);
+        assert_int_equal(r.num_calls, 1);
+        assert_non_null(strstr(r.calls[0].error, cases[i][1]));
+        assert_int_equal(r.reason, LLM_FINISH_TOOL_CALL);
+        result next = go_on(NULL, NULL); // the backend tells the model by itself
+        assert_int_equal(next.status, LLM_END);
+    }
+}
+
+static void test_dispatch_runs_tools_and_the_answer_goes_on(void **state)
+{
+    (void)state;
+    tool_run run = {0};
+    use_tools();
+    result alone = ask(ADD);
+    assert_ok(llm_backend_reset(backend, &err));
+    config.dispatch = run_tool;
+    config.dispatch_user = &run;
+    result r = ask(ADD);
+    assert_int_equal(run.calls, 1);
+    assert_int_equal(r.num_calls, 1);
+    assert_int_equal(r.reason, LLM_FINISH_STOP);
+    assert_non_null(strchr(r.text, '3'));
+    assert_true(r.stats.generated_tokens > alone.stats.generated_tokens);
+    assert_int_equal(r.num_tokens, r.stats.generated_tokens);
+    run.fails = true;
+    r = ask(ADD); // the model is told, and answers
+    assert_int_equal(run.calls, 2);
+    assert_true(strlen(r.text) > 0);
+    r = ask("call add {\"a\":1}");
+    assert_int_equal(run.calls, 2);
+    assert_non_null(strstr(r.calls[0].error, "bad arguments"));
+    assert_true(strlen(r.text) > 0);
+}
+
+static void test_a_turn_that_is_cancelled_in_a_tool_is_rolled_back_whole(void **state)
+{
+    (void)state;
+    tool_run run = {.cancels = true};
+    use_tools();
+    result plain = ask("Hello.");
+    assert_ok(llm_backend_reset(backend, &err));
+    config.dispatch = run_tool;
+    config.dispatch_user = &run;
+    ask("Hello.");
+    llm_stream *stream = llm_backend_generate(backend, ADD, &config, &err);
+    assert_non_null(stream);
+    run.cancelled = stream;
+    assert_int_equal(read_all(stream).status, LLM_CANCELLED);
+    assert_int_equal(run.calls, 1);
+    result after = ask("Hello.");
+    assert_ok(llm_backend_reset(backend, &err));
+    config.dispatch = NULL;
+    ask("Hello.");
+    result expected = ask("Hello.");
+    assert_true(expected.stats.prompt_tokens > plain.stats.prompt_tokens);
+    assert_int_equal(after.stats.prompt_tokens, expected.stats.prompt_tokens);
+    assert_string_equal(after.text, expected.text);
+}
+
+static void test_tools_in_messages(void **state)
+{
+    (void)state;
+    use_tools();
+    llm_message messages[] = {
+        {.role = "user", .content = ADD},
+        {.role = "assistant", .tool_calls_json = "[{\"id\":\"abcdefghi\",\"type\":\"function\",\"function\":{\"name\":\"add\","
+                                                 "\"arguments\":{\"a\":1,\"b\":2}}}]"},
+        {.role = "tool", .content = "3", .tool_call_id = "abcdefghi", .name = "add"}};
+    result call = read_all(llm_backend_generate_messages(backend, messages, 1, &config, &err));
+    assert_int_equal(call.num_calls, 1);
+    assert_int_equal(call.reason, LLM_FINISH_TOOL_CALL);
+    result answer = read_all(llm_backend_generate_messages(backend, messages, 3, &config, &err));
+    assert_int_equal(answer.reason, LLM_FINISH_STOP);
+    assert_non_null(strchr(answer.text, '3'));
+    assert_int_equal(go_on(call.calls[0].id, "3").status, LLM_INVALID_ARGUMENT); // the session knows nothing of it
+    assert_null(llm_backend_complete(backend, "text", &config, &err));
+    assert_int_equal(err.code, LLM_INVALID_ARGUMENT);
+}
+
+static void test_reasoning_is_apart_from_the_answer(void **state)
+{
+    (void)state;
+    use_tools();
+    config.num_tools = 0;
+    result r = ask("think of ships");
+    assert_string_equal(r.reasoning, "of ships");
+    assert_true(strlen(r.text) > 0);
+    assert_null(strstr(r.text, "<"));
+    const char *stops[] = {"of"};
+    config.stop = stops;
+    config.num_stop = 1;
+    r = ask("think of ships"); // a stop string ends text, not reasoning
+    assert_string_equal(r.reasoning, "of ships");
+}
+
 // Everything an application does once, with `n` allocations granted; true when nothing failed.
-static bool run_with_allocations(long n)
+static bool run_with_allocations(const char *prompt, long n)
 {
     bool complete = false;
     llm_stream *stream = NULL;
@@ -677,7 +876,7 @@ static bool run_with_allocations(long n)
     llm_backend *fresh = under_test->create(&err);
     if (fresh) status = llm_backend_load(fresh, &spec, NULL, NULL, &err);
     if (fresh && status == LLM_OK) status = llm_backend_set_system_prompt(fresh, "Be short.", &err);
-    if (fresh && status == LLM_OK) stream = llm_backend_generate(fresh, "Hello.", &config, &err);
+    if (fresh && status == LLM_OK) stream = llm_backend_generate(fresh, prompt, &config, &err);
     while (stream && (status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {}
     complete = status == LLM_END;
     mem_fail_after(-1);
@@ -692,8 +891,20 @@ static void test_every_allocation_may_fail(void **state)
 {
     (void)state;
     long n = 0;
-    while (!run_with_allocations(n)) n++;
+    while (!run_with_allocations("Hello.", n)) n++;
     assert_true(n > 8);
+}
+
+static void test_every_allocation_of_a_tool_call_may_fail(void **state)
+{
+    (void)state;
+    long n = 0;
+    tool_run run = {0};
+    use_tools();
+    config.dispatch = run_tool;
+    config.dispatch_user = &run;
+    while (!run_with_allocations(ADD, n)) n++;
+    assert_true(n > 8 && run.calls > 0);
 }
 
 #define rule(test)                                                                                           \
@@ -721,7 +932,15 @@ int main(void)
         rule(test_memory),
         rule(test_the_context_has_an_end),
         rule(test_pushing_instead_of_pulling),
+        rule(test_a_call_ends_the_answer_and_its_result_continues_it),
+        rule(test_only_the_right_results_continue),
+        rule(test_rejected_calls_say_why),
+        rule(test_dispatch_runs_tools_and_the_answer_goes_on),
+        rule(test_a_turn_that_is_cancelled_in_a_tool_is_rolled_back_whole),
+        rule(test_tools_in_messages),
+        rule(test_reasoning_is_apart_from_the_answer),
         rule(test_every_allocation_may_fail),
+        rule(test_every_allocation_of_a_tool_call_may_fail),
         rule(test_sessions_do_not_see_each_other),
         rule(test_the_backends_own_session),
         rule(test_a_transcript_waits_for_its_turns),

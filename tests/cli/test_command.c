@@ -336,6 +336,45 @@ static void test_run_raw_and_its_settings(void **state)
     json_free(doc);
 }
 
+static void test_run_prints_calls_and_reasoning(void **state)
+{
+    (void)state;
+    const char *scripted = GOLDEN_DIR "/models/scripted";
+    char file[] = "/tmp/llmlocal-test-tools-XXXXXX";
+    int fd = mkstemp(file);
+    static const char tools[] = "[{\"name\":\"add\",\"parameters\":{\"required\":[\"a\",\"b\"]}}]";
+    assert_int_equal(write(fd, tools, sizeof tools - 1), sizeof tools - 1);
+    run("", "run", "-q", "--temperature", "0", "--tools", file, scripted, "call add {\"a\":1,\"b\":2}");
+    assert_code(0);
+    assert_in(result.out, "Let me see.\n{\"id\":\"");
+    assert_in(result.out, "\",\"name\":\"add\",\"arguments\":{\"a\":1,\"b\":2}}\n");
+    assert_string_equal(result.errors, "I will add them.\n"); // no colours: it is no terminal
+    run("", "run", "-q", "--temperature", "0", "--no-reasoning", "--tools", file, scripted, "call nope {}");
+    assert_code(0);
+    assert_in(result.out, "\"error\":\"unknown tool: \\\"nope\\\"\",\"text\":\"{}\"}\n");
+    assert_string_equal(result.errors, "");
+    run("", "run", "-q", "--json", "--temperature", "0", "--tools", file, scripted, "call add {\"a\":1,\"b\":2}");
+    yyjson_doc *doc = parse_output();
+    yyjson_val *call = yyjson_arr_get_first(member(doc, "tool_calls"));
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(call, "name")), "add");
+    assert_int_equal(yyjson_get_int(yyjson_obj_get(yyjson_obj_get(call, "arguments"), "b")), 2);
+    assert_string_equal(yyjson_get_str(member(doc, "reasoning")), "I will add them.");
+    assert_string_equal(yyjson_get_str(member(doc, "finish_reason")), "tool_call");
+    json_free(doc);
+    run("", "run", "--raw", "--tools", file, scripted, "x");
+    assert_code(2);
+    run("", "run", "--tools", file, GOLDEN_DIR "/models/chat", "x");
+    assert_code(1);
+    assert_in(result.errors, "does not know tools");
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, "[{}]", 4, 0), 4);
+    run("", "run", "--tools", file, scripted, "x");
+    assert_code(1);
+    assert_in(result.errors, "tool 1 has no name");
+    unlink(file);
+    close(fd);
+}
+
 static void test_run_with_a_long_prompt_says_both_numbers(void **state)
 {
     (void)state;
@@ -649,6 +688,7 @@ int main(void)
         cmocka_unit_test(test_run_answers_as_the_reference_does),
         cmocka_unit_test(test_run_takes_its_prompt_from_anywhere),
         cmocka_unit_test(test_run_raw_and_its_settings),
+        cmocka_unit_test(test_run_prints_calls_and_reasoning),
         cmocka_unit_test(test_run_with_a_long_prompt_says_both_numbers),
         cmocka_unit_test(test_output_that_cannot_be_written),
         cmocka_unit_test(test_template_and_tokenize_agree_with_the_reference),
