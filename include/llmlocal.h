@@ -90,8 +90,8 @@ typedef enum llm_adapter_kind { LLM_ADAPTER_NONE, LLM_ADAPTER_DIRECTORY, LLM_ADA
 typedef struct llm_adapter {
     llm_adapter_kind kind;
     const char *source;     // directory, Hugging Face id, or GitHub "owner/repository"
-    const char *tag;        // GitHub: the release
-    const char *asset;      // GitHub: the file of the release
+    const char *tag;        // GitHub: the release; NULL: the newest. Hugging Face: the revision; NULL: "main"
+    const char *asset;      // GitHub: the file of the release, a zip or tar.gz
 } llm_adapter;
 
 // A value type: compared and hashed by content, where NULL is the same as what it stands for. Pointers are borrowed
@@ -618,6 +618,73 @@ LLM_API char *llm_tokenizer_decode_copy(const llm_tokenizer *tokenizer, const in
 // Renders the chat template. `json` is an object: messages, tools, add_generation_prompt (default true), and whatever else the
 // template reads.
 LLM_API char *llm_tokenizer_render_copy(const llm_tokenizer *tokenizer, const char *json, llm_error *err);
+
+// ---- Models by name: the hub, its cache, presets ------------------------------------------------------------------
+//
+// Loading downloads what it needs. With these a program does so at a time of its own choosing, and looks after the disk.
+// The cache is that of Hugging Face's Python tools, in both directions: HF_HOME and HF_HUB_CACHE say where it is, HF_TOKEN or
+// `hf auth login` who you are, HF_ENDPOINT and HF_HUB_OFFLINE what they say there.
+
+typedef struct llm_download llm_download;
+
+typedef struct llm_download_state {
+    uint64_t done_bytes, total_bytes; // of all files, those included that were there before; total 0: not known yet
+    uint64_t received_bytes;          // over the network, by this download
+    int files_done, num_files;
+    bool paused;
+} llm_download_state;
+
+// Begins to bring the newest commit of the spec's revision into the cache, on a thread of its own; what an earlier download
+// left unfinished is continued. A directory is "brought" at once. An adapter of the spec comes along.
+LLM_API llm_download *llm_download_start(const llm_model_spec *spec, llm_error *err);
+// LLM_OK when all is there and verified, LLM_TIMEOUT while it runs, LLM_CANCELLED, or what went wrong; the last three come again.
+LLM_API llm_status llm_download_wait(llm_download *download, int timeout_ms, llm_error *err);
+LLM_API void llm_download_get_state(llm_download *download, llm_download_state *state);
+LLM_API void llm_download_pause(llm_download *download);  // closes the connections; what came stays
+LLM_API void llm_download_resume(llm_download *download);
+LLM_API void llm_download_cancel(llm_download *download); // what came stays for the next download
+LLM_API char *llm_download_directory_copy(llm_download *download); // NULL until it is done
+LLM_API void llm_download_free(llm_download *download);   // cancels and waits if it still runs
+
+typedef enum llm_cached_kind { LLM_CACHED_HUB, LLM_CACHED_IMPORT, LLM_CACHED_GITHUB } llm_cached_kind;
+
+typedef struct llm_cached_model {
+    llm_cached_kind kind;
+    const char *id;         // "owner/name"; IMPORT: the GGUF file it came from; GITHUB: "owner/repository@tag/asset"
+    const char *directory;  // of the newest commit, or of what was made; NULL: nothing is whole
+    const char *commit;     // HUB: 40 digits; else NULL
+    uint64_t size_bytes;    // on disk, unfinished files included
+    uint64_t partial_bytes; // of these, in unfinished files
+    int64_t changed_at;     // seconds since 1970
+} llm_cached_model;
+
+// What is in the cache, sorted by id: *count of them in one block (llm_free). Damaged entries are listed without a directory.
+LLM_API llm_cached_model *llm_cache_list_copy(int *count, llm_error *err);
+// Whether loading the spec would need the network.
+LLM_API bool llm_cache_has(const llm_model_spec *spec);
+// Removes everything of this id, and nothing of another. *freed_bytes (may be NULL): what that frees. LLM_BUSY while a process
+// downloads it, LLM_INVALID_ARGUMENT when it is not in the cache.
+LLM_API llm_status llm_cache_remove(const char *id, uint64_t *freed_bytes, llm_error *err);
+// Removes what interrupted downloads, imports and removals left behind, but not what a process is at work on.
+LLM_API llm_status llm_cache_prune(uint64_t *freed_bytes, int *num_removed, llm_error *err);
+
+// The tag of the newest release of a GitHub adapter's repository: another than adapter->tag means there is something new. Asks
+// GitHub. NULL on an error.
+LLM_API char *llm_adapter_latest_tag_copy(const llm_adapter *adapter, llm_error *err);
+
+// A known model. Sizes are computed from its number of weights and their bits, not measured.
+typedef struct llm_preset {
+    const char *name;           // for llm_model_spec.base
+    const char *hub_id;
+    const char *family;         // model_type of its config.json
+    const char *licence;        // an SPDX name where there is one
+    uint64_t num_parameters;
+    uint64_t download_bytes, memory_bytes; // memory: weights, 4096 tokens of context and work space
+    int context_length;
+    bool runs;                  // its family is one that this version runs
+    bool tools, reasoning, japanese; // what it was made for, by its makers' word
+} llm_preset;
+LLM_API const llm_preset *llm_preset_at(int index); // sorted by memory; NULL after the last; valid for ever
 
 // ---- Models on disk --------------------------------------------------------------------------------------------
 

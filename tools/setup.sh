@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev python3 python3-pip unzip"
+packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev
+    libcurl4-openssl-dev libssl-dev libarchive-dev python3 python3-pip unzip"
 [ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
 case ${1:-} in
 --mlx) packages="$packages g++" ;;
@@ -66,3 +67,13 @@ else
     say "this is no Debian: what is missing is not installed. The packages would be: $packages"
 fi
 pkg-config --exists yyjson || [ -f .cache/yyjson/yyjson.c ] || fetch_yyjson
+
+# The Python tools that the model cache is shared with, for the test that both get along. Its dependencies are PyPI's newest.
+hub_version=2.4.0
+if [ "${1:-}" = --test ] && [ ! -d .cache/huggingface_hub ]; then
+    say "installing huggingface_hub for the tests"
+    mkdir -p .cache
+    rm -rf .cache/huggingface_hub.part
+    python3 -m pip install -q --root-user-action=ignore --target .cache/huggingface_hub.part "huggingface_hub==$hub_version" >&2 &&
+        mv .cache/huggingface_hub.part .cache/huggingface_hub || say "it cannot be had: the test of the shared cache is skipped"
+fi

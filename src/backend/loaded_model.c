@@ -91,8 +91,8 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
     adapter own = {0};
     char *directory = NULL;
     bool adapted = spec->adapter.kind != LLM_ADAPTER_NONE;
-    llm_status status = adapted ? adapter_directory(&spec->adapter, &directory, err) : LLM_OK;
-    if (status == LLM_OK) status = model_resolve_directory(spec->base, &model->directory, err);
+    llm_status status = adapted ? adapter_resolve(&spec->adapter, progress, user, &directory, err) : LLM_OK;
+    if (status == LLM_OK) status = model_resolve(spec, progress, user, &model->directory, err);
     if (status == LLM_OK) status = model_files_open(model->directory, &files, err);
     if (status == LLM_OK && adapted) status = adapter_open(directory, &files, &own, err); // it fails before weights are read
     if (status == LLM_OK) status = open_engine(options, &model->device, err);

@@ -26,7 +26,7 @@ llm_tokenizer *llm_tokenizer_create(const llm_model_spec *spec, llm_error *err)
     char *directory = NULL;
     llm_tokenizer *t = NULL;
     llm_status status = spec_read(spec, &whole, err);
-    if (status == LLM_OK) status = model_resolve_directory(whole.base, &directory, err);
+    if (status == LLM_OK) status = model_resolve_cached(&whole, &directory, err);
     if (status == LLM_OK && !(t = mem_alloc_zero(1, sizeof *t))) status = error_no_memory(err, "a tokenizer");
     if (status == LLM_OK) status = text_side_open(directory, &t->tok, &t->chat, err);
     if (status == LLM_OK && !(t->name = mem_copy_string(whole.base))) status = error_no_memory(err, "a tokenizer");

@@ -27,6 +27,11 @@ int template_main(const subcommand *self, int argc, char **argv);
 int score_main(const subcommand *self, int argc, char **argv);
 int perplexity_main(const subcommand *self, int argc, char **argv);
 int bench_main(const subcommand *self, int argc, char **argv);
+int pull_main(const subcommand *self, int argc, char **argv);
+int list_main(const subcommand *self, int argc, char **argv);
+int rm_main(const subcommand *self, int argc, char **argv);
+int prune_main(const subcommand *self, int argc, char **argv);
+int models_main(const subcommand *self, int argc, char **argv);
 int engines_main(const subcommand *self, int argc, char **argv);
 
 // ---- Options ----------------------------------------------------------------------------------------------

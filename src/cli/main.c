@@ -16,6 +16,11 @@ static const subcommand subcommands[] = {
     {"score", "MODEL", "Print the log-probability of each token of a text.", 1, 1, score_main},
     {"perplexity", "MODEL FILE", "Measure how well a model predicts a text.", 2, 2, perplexity_main},
     {"bench", "MODEL", "Measure how fast a model runs.", 1, 1, bench_main},
+    {"pull", "MODEL", "Download a model, or bring it up to date.", 1, 1, pull_main},
+    {"list", "", "List the models in the cache.", 0, 0, list_main},
+    {"rm", "MODEL", "Remove a model from the cache.", 1, 1, rm_main},
+    {"prune", "", "Remove what interrupted downloads left in the cache.", 0, 0, prune_main},
+    {"models", "", "List known models and which of them fit here.", 0, 0, models_main},
     {"engines", "", "List what models can run on here.", 0, 0, engines_main},
 };
 #define NUM_SUBCOMMANDS (sizeof subcommands / sizeof *subcommands)
@@ -30,7 +35,8 @@ static void print_help(FILE *file)
                   "options:\n"
                   "  -h, --help     Print this, or with a subcommand what that takes.\n"
                   "  --version      Print the version.\n\n"
-                  "MODEL is a model directory or the name of a preset (\"default\", \"smollm2\").\n"
+                  "MODEL is a model directory, a GGUF file, a preset (llmlocal models) or a Hugging Face id\n"
+                  "(owner/name), which is downloaded when it is first used.\n"
                   "exit codes: 0 done, 1 it failed, 2 wrong usage, 130 interrupted\n");
 }
 

@@ -85,6 +85,13 @@ static void print_message(void *user, int level, const char *message)
     fprintf(stderr, "llmlocal: %s: %s\n", levels[level < 0 || level > 2 ? 2 : level], message);
 }
 
+void print_messages(bool all)
+{
+    static bool verbose;
+    verbose = all;
+    llm_set_log(print_message, &verbose);
+}
+
 // ---- The model --------------------------------------------------------------------------------------------
 
 void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec)
@@ -92,9 +99,7 @@ void model_spec_init(const model_options *options, const char *model, llm_model_
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
     if (options->adapter) spec->adapter = (llm_adapter){.kind = LLM_ADAPTER_DIRECTORY, .source = options->adapter};
-    static bool verbose;
-    verbose = options->verbose;
-    llm_set_log(print_message, &verbose);
+    print_messages(options->verbose);
 }
 
 llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code)

@@ -23,6 +23,7 @@ void model_spec_init(const model_options *options, const char *model, llm_model_
 int show_progress(void *user, const char *what,
                   double fraction); // an llm_progress_function; stops when interrupted
 void hide_progress(void);
+void print_messages(bool all); // the library's, to standard error; else only warnings
 double now_seconds(void);
 
 #endif

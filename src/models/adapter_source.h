@@ -1,9 +1,18 @@
-// Where an adapter's files are.
+// From an adapter of a spec to the directory that holds it: a directory, a repository of the hub, an asset of
+// a GitHub release.
 #ifndef MODELS_ADAPTER_SOURCE_H
 #define MODELS_ADAPTER_SOURCE_H
-#include "base/error.h"
+#include "models/resolve.h"
 
-// The directory that holds it; owned (mem_free). The adapter is of some kind, and checked (client/spec.h).
-llm_status adapter_directory(const llm_adapter *adapter, char **directory, llm_error *err);
+// Downloads and unpacks what is missing; what is in the cache is used as it is. *directory holds
+// adapter_config.json; owned (mem_free).
+llm_status adapter_resolve(const llm_adapter *adapter, llm_progress_function progress, void *user,
+                           char **directory, llm_error *err);
+llm_status adapter_directory(const llm_adapter *adapter, char **directory,
+                             llm_error *err); // the same, without progress
+// As adapter_resolve, but asks whether there is something newer.
+llm_status adapter_pull(const llm_adapter *adapter, const resolve_watch *watch, char **directory,
+                        llm_error *err);
+bool adapter_is_cached(const llm_adapter *adapter); // without touching the network
 
 #endif

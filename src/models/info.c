@@ -53,7 +53,7 @@ char *llm_model_info_json_copy(const llm_model_spec *spec, llm_error *err)
     model_files files = {0};
     llm_memory_estimate estimate;
     llm_status status = spec_read(spec, &whole, err);
-    if (status == LLM_OK) status = model_resolve_directory(whole.base, &directory, err);
+    if (status == LLM_OK) status = model_resolve_cached(&whole, &directory, err);
     if (status == LLM_OK) status = model_files_open(directory, &files, err);
     if (status == LLM_OK) status = memory_estimate_files(&whole, NULL, directory, &files, &estimate, err);
     if (status == LLM_OK && !(json = describe(&files, directory, &estimate))) error_no_memory(err, "a description");

@@ -75,7 +75,7 @@ llm_status memory_estimate_files(const llm_model_spec *spec, const llm_mlx_optio
 
 static llm_status open_files(const llm_model_spec *spec, char **directory, model_files *files, llm_error *err)
 {
-    llm_status status = model_resolve_directory(spec->base, directory, err);
+    llm_status status = model_resolve_cached(spec, directory, err);
     if (status == LLM_OK) status = model_files_open(*directory, files, err);
     return status;
 }

@@ -197,11 +197,8 @@ void llm_service_reset(llm_service *service)
 bool llm_service_is_cached(llm_service *service, const llm_model_spec *spec)
 {
     llm_model_spec whole;
-    char *directory = NULL;
     if (!service || spec_read(spec, &whole, NULL) != LLM_OK || spec_check(&whole, NULL) != LLM_OK) return false;
-    bool cached = model_resolve_directory(whole.base, &directory, NULL) == LLM_OK;
-    mem_free(directory);
-    return cached;
+    return model_is_cached(&whole);
 }
 
 static int by_last_used(const void *a, const void *b)

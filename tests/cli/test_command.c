@@ -121,7 +121,8 @@ static yyjson_val *member(yyjson_doc *doc, const char *key)
 // ---- Usage ------------------------------------------------------------------------------------------------
 
 static const char *const names[] = {"run",      "chat",  "convert",    "show",  "tokenize",
-                                    "template", "score", "perplexity", "bench", "engines"};
+                                    "template", "score", "perplexity", "bench", "engines",
+                                    "pull",     "list",  "rm",         "prune", "models"};
 #define NUM_NAMES (sizeof names / sizeof *names)
 
 static void test_help(void **state)
@@ -549,8 +550,13 @@ static void test_convert_and_presets(void **state)
     assert_in(result.out, "\"bits\":4");
     assert_in(result.out, "\"group_size\":32");
     setenv("LLMLOCAL_MODELS", "/nonexistent", 1);
+    setenv("HF_HUB_OFFLINE", "1", 1);
+    setenv("HF_HOME", "/nonexistent", 1);
     run("", "run", "smollm2", "hi", "--max-tokens", "3");
-    assert_code(1); // not installed
+    assert_code(1); // neither installed nor in the cache
+    assert_in(result.errors, "HF_HUB_OFFLINE forbids");
+    unsetenv("HF_HUB_OFFLINE");
+    unsetenv("HF_HOME");
     setenv("LLMLOCAL_MODELS", folder, 1);
     run("", "run", "smollm2", "hi", "--max-tokens", "3");
     assert_code(0);
