@@ -588,6 +588,7 @@ static void test_cancel_and_continue(void **state)
     (void)state;
     hub_request request = {.id = ID, .revision = "main", .progress = stop_in_the_middle};
     server_faults("[{\"on\":\"cdn\",\"path\":\"model\",\"rate\":400000}]");
+    mem_free(result);
     assert_error(hub_pull(&settings, &request, &result, &err), LLM_CANCELLED, "cancelled");
     assert_int_equal(count_partial(), 1);
     settings.free_space = tell_room; // only the rest needs room
