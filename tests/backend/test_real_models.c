@@ -178,15 +178,17 @@ static void check_model(const char *name, llm_precision precision, double bar, b
     print_message("%s: %zu texts, %d tokens, %d log-probabilities compared, largest difference %.1e, %d best tokens differ\n", name,
                   count, tokens, compared, worst, differs);
     assert_true(worst <= bar);
+    assert_true(100 * 10 * differs <= 3 * compared); // ten of each position are compared
     close_real(&r);
 }
 
 static void test_smollm2_exact(void **state) { (void)state; check_model("smollm2-4bit", LLM_PRECISION_EXACT, 2e-3, true); }
 static void test_gemma3_exact(void **state) { (void)state; check_model("gemma3-4bit", LLM_PRECISION_EXACT, 2e-3, true); }
 
-// Integer activations: each of the ten best log-probabilities stays near; bench/accuracy measures the contract's bars.
-static void test_smollm2_fast(void **state) { (void)state; check_model("smollm2-4bit", LLM_PRECISION_FAST, 0.25, false); }
-static void test_gemma3_fast(void **state) { (void)state; check_model("gemma3-4bit", LLM_PRECISION_FAST, 0.25, false); }
+// Integer activations of a prompt: each of the ten best log-probabilities stays near, and the best token is the same for 97 %
+// of the positions, as the contract has it; bench-accuracy measures its other bars.
+static void test_smollm2_fast(void **state) { (void)state; check_model("smollm2-4bit", LLM_PRECISION_FAST, 0.75, false); }
+static void test_gemma3_fast(void **state) { (void)state; check_model("gemma3-4bit", LLM_PRECISION_FAST, 0.75, false); }
 
 int main(void)
 {

@@ -33,7 +33,7 @@ static void quad_magnitudes(const float *x, int cols, uint32_t *magnitudes)
     }
 }
 
-INLINE int count_from(const uint32_t *magnitudes, int num_quads, uint32_t least)
+static int count_from(const uint32_t *magnitudes, int num_quads, uint32_t least)
 {
     __m512i bound = _mm512_set1_epi32((int)least);
     unsigned count = 0;
