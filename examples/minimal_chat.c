@@ -1,4 +1,4 @@
-// A chat with a model: minimal_chat [MODEL]. One line is one turn; the backend keeps the conversation.
+// A chat with a model: minimal_chat [MODEL]. One line is one turn; the service loads the model and keeps the conversation.
 #include <llmlocal.h>
 #include <stdio.h>
 
@@ -13,12 +13,12 @@ int main(int argc, char **argv)
     llm_error err;
     llm_model_spec spec;
     llm_model_spec_init(&spec, argc > 1 ? argv[1] : "default");
-    llm_backend *backend = llm_mlx_backend_create(NULL, &err);
-    if (!backend || llm_backend_load(backend, &spec, NULL, NULL, &err) != LLM_OK) return fail(&err);
+    llm_service *service = llm_service_create(NULL, &err);
+    if (!service) return fail(&err);
 
     char line[4096];
     while (fputs("> ", stdout), fflush(stdout), fgets(line, sizeof line, stdin)) {
-        llm_stream *answer = llm_backend_generate(backend, line, NULL, &err);
+        llm_stream *answer = llm_service_generate(service, &spec, line, NULL, &err);
         if (!answer) return fail(&err);
         llm_chunk chunk;
         llm_status status;
@@ -28,6 +28,6 @@ int main(int argc, char **argv)
         llm_stream_free(answer);
         putchar('\n');
     }
-    llm_backend_free(backend);
+    llm_service_free(service);
     return 0;
 }

@@ -257,6 +257,7 @@ typedef int (*llm_progress_function)(void *user, const char *what, double fracti
 typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
+    uint64_t cache_bytes, peak_bytes; // of the engine: freed memory that it keeps; the most that it has used so far
 } llm_memory;
 
 // The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load
@@ -323,9 +324,9 @@ LLM_API llm_session *llm_session_create(llm_backend *backend, llm_error *err);
 LLM_API void llm_session_free(llm_session *session);
 LLM_API llm_session *llm_backend_session(llm_backend *backend); // the backend's own, borrowed: it ends with the backend
 
-// As llm_backend_generate.
+// As llm_backend_generate, in this session.
 LLM_API llm_stream *llm_session_generate(llm_session *session, const char *prompt, const llm_generation_config *config, llm_error *err);
-// As llm_backend_continue.
+// As llm_backend_continue, in this session.
 LLM_API llm_stream *llm_session_continue(llm_session *session, const llm_tool_result *results, int num_results, const llm_generation_config *config, llm_error *err);
 LLM_API llm_status llm_session_set_system_prompt(llm_session *session, const char *text, llm_error *err); // NULL: none
 LLM_API char *llm_session_system_prompt_copy(llm_session *session);                                       // NULL: none
@@ -348,6 +349,7 @@ LLM_API llm_status llm_session_load(llm_session *session, const char *path, llm_
 
 // ---- Memory ----------------------------------------------------------------------------------------------------
 
+// What a machine has for this process.
 typedef struct llm_system_memory {
     uint64_t total_bytes;     // of the machine, or the limit of the process's control group where that is lower
     uint64_t available_bytes; // what can still be had of that, caches that the system would give up included
@@ -366,10 +368,13 @@ typedef enum llm_precision { LLM_PRECISION_FAST, LLM_PRECISION_EXACT } llm_preci
 // What the MLX backend runs on.
 typedef struct llm_mlx_options {
     size_t size;
-    const char *engine;       // "cpu", or NULL / "auto": the best one on this machine
+    const char *engine;       // "cpu", "mlx" (a plugin), or NULL / "auto": the best one on this machine
     int num_threads;          // 0: as many as the processor and the cgroup allow
-    llm_precision precision;  // FAST: integer activations; EXACT: float32 throughout
-    uint64_t gpu_cache_limit; // bytes, 20 MiB: freed memory an engine may keep
+    llm_precision precision;  // FAST: integer activations (cpu), the model's own types (mlx); EXACT: float32 throughout
+    // Bytes. The engine "mlx" has one set of limits for the whole process, that of the latest load; "cpu" has none.
+    uint64_t gpu_cache_limit;  // 20 MiB: freed memory an engine may keep
+    uint64_t gpu_memory_limit; // 0: the engine's own; a load or a context that goes beyond it is LLM_INSUFFICIENT_MEMORY
+    uint64_t gpu_wired_limit;  // that the system keeps resident for the GPU (Metal only); 0: the engine's own
     llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
     void *memory_user;
 } llm_mlx_options;
@@ -388,6 +393,7 @@ typedef struct llm_memory_estimate {
     uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
     int context_length;          // the spec's; where it says none, the model's, but no more than 4096
 } llm_memory_estimate;
+// Reads the headers of the files of a model that is on this machine, and nothing more.
 LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
                                              llm_memory_estimate *estimate, llm_error *err);
 
@@ -416,12 +422,14 @@ typedef struct llm_service llm_service;
 // Makes one backend; called `max_models` times by llm_service_create, and never again.
 typedef llm_backend *(*llm_backend_factory)(void *user, llm_error *err);
 
+// How short of memory the machine is.
 typedef enum llm_pressure { LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL } llm_pressure;
-// How short memory is right now; asked by the thread that watches.
+// Says how it is right now; asked by the thread that watches.
 typedef llm_pressure (*llm_pressure_function)(void *user);
 // Told on that thread, when the models have been unloaded.
 typedef void (*llm_pressure_callback)(void *user, llm_pressure pressure, int models_unloaded);
 
+// What a service is made of.
 typedef struct llm_service_options {
     size_t size;
     const llm_mlx_options *mlx;         // of the service's backends; NULL: the defaults
@@ -436,6 +444,7 @@ typedef struct llm_service_options {
 } llm_service_options;
 
 LLM_API void llm_service_options_init(llm_service_options *options);
+// Loads nothing yet.
 LLM_API llm_service *llm_service_create(const llm_service_options *options, llm_error *err);
 LLM_API void llm_service_free(llm_service *service); // unloads all; streams of it end with LLM_CANCELLED
 
@@ -545,7 +554,7 @@ typedef struct llm_backend_methods {
     // the own one included, gets its state at its first use after a load and loses it before unload; set_system_prompt
     // and reset are not called then. `session` is what session_create made.
     llm_status (*session_create)(void *state, void **session, llm_error *err);       // LLM_UNSUPPORTED_FORMAT
-    void (*session_free)(void *state, void *session);                                // must be there if session_create is
+    void (*session_free)(void *state, void *session);                                // none: must be there if session_create is
     llm_status (*session_reset)(void *state, void *session, llm_error *err);         // session_free, session_create
     llm_status (*session_save)(void *state, void *session, const char *system_prompt, const char *path,
                                llm_error *err);                                      // LLM_UNSUPPORTED_FORMAT

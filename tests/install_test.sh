@@ -76,3 +76,7 @@ version=$("$work/usr/bin/llmlocal" --version) || fail "the command does not run"
 case $version in *" $(pkg-config --modversion llmlocal)"*) ;; *) fail "the command says $version, pkg-config $(pkg-config --modversion llmlocal)" ;; esac
 nm -D --defined-only "$library/libllmlocal.so" | grep -v ' llm_' && fail "the installed library exports more than llm_..."
 test -s "$work/usr/share/man/man1/llmlocal.1" || fail "the manual is missing"
+# A plugin that was built is installed, too, and opened where the installation is now.
+if find "$library" -name 'libllmlocal-mlx.*' | grep -q .; then
+    "$work/usr/bin/llmlocal" engines | grep -q '^mlx .* version' || fail "the installed command does not open its plugin: $("$work/usr/bin/llmlocal" engines)"
+fi

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 folder=${1:-src}
-find "$folder" -name '*.[ch]' | sort | xargs awk -v folder="$folder" '
+find "$folder" -name "*.[ch]" -o -name "*.cpp" | sort | xargs awk -v folder="$folder" '
 BEGIN {
     split("base:0 client:1 formats:2 engine:3 text:4 nn:4 models:5 backend:6 service:7 cli:8 server:8", rows, " ")
     for (i in rows) { split(rows[i], cell, ":"); rank[cell[1]] = cell[2] }
@@ -23,7 +23,7 @@ BEGIN {
     else if (!(target in rank)) reason = "includes \"" path "\": write it as \"layer/file.h\""
     else if ((layer == "cli" || layer == "server") && target != layer) reason = "uses the public header only, not \"" path "\""
     else if (target != layer && rank[target] >= rank[layer]) reason = "includes \"" path "\", which is not below it"
-    else if (path ~ /^engine\/cpu\// && layer != "engine") reason = "reaches inside an engine: \"" path "\""
+    else if (path ~ /^engine\/(cpu|mlx)\// && layer != "engine") reason = "reaches inside an engine: \"" path "\""
     if (reason != "") { print FILENAME ":" FNR ": " reason; bad = 1 }
 }
 END { exit bad }'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing on Debian or Ubuntu: for building, with --deb, --docs or --test for the targets of those names.
+# Installs what is missing on Debian or Ubuntu: for building, with --mlx, --deb, --docs or --test for the targets of those names.
 # Fetches yyjson's source where the system has no package of it. What is there already is left alone.
 set -eu
 cd "$(dirname "$0")/.."
@@ -10,6 +10,7 @@ die() { say "$*"; exit 1; }
 packages="gcc make cmake pkg-config libc6-dev libpcre2-dev libutf8proc-dev libedit-dev python3 python3-pip unzip"
 [ "$(uname -m)" = x86_64 ] && cross=yes || cross=""
 case ${1:-} in
+--mlx) packages="$packages g++" ;;
 --deb) packages="$packages dpkg-dev file" ;;
 --docs) packages="$packages doxygen" ;;
 esac

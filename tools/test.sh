@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests, by part: all | tests | asan | tsan | fuzz | neon | coverage. Sets up what a part needs. Ends with a line for
+# The tests, by part: all | tests | mlx | asan | tsan | fuzz | neon | coverage. Sets up what a part needs. Ends with a line for
 # each part and the sum of what CTest counted; a part that could not be built or prepared counts as one failure.
 set -u
 cd "$(dirname "$0")/.."
@@ -68,11 +68,23 @@ get_models() {
     done
 }
 
+# With the MLX engine, whose own tests are a part of their own.
+build_all() {
+    mlx=$(sh tools/fetch_mlx.sh 2>"$log") || { cannot "MLX cannot be had"; return; }
+    build build -DLLMLOCAL_TESTS=ON -DLLMLOCAL_EXAMPLES=ON -DLLMLOCAL_MLX=ON -DLLMLOCAL_MLX_DIR="$mlx" || return
+    get_models || cannot "the models cannot be had"
+}
+
 part_tests() {
     begin "tests"
-    build build -DLLMLOCAL_TESTS=ON -DLLMLOCAL_EXAMPLES=ON || return
-    get_models || { cannot "the models cannot be had"; return; }
-    run_ctest build
+    build_all || return
+    run_ctest build -E 'engine/mlx|real_models_mlx'
+}
+
+part_mlx() {
+    begin "the MLX engine"
+    build_all || return
+    run_ctest build -R 'engine/(engine|mlx|plugin)|real_models_mlx|structure/install'
 }
 
 part_asan() {
@@ -113,9 +125,9 @@ part_coverage() {
 
 part=${1:-all}
 case $part in
-all) parts="tests asan tsan neon fuzz" ;;
-tests | asan | tsan | fuzz | neon | coverage) parts=$part ;;
-*) echo "usage: tools/test.sh all | tests | asan | tsan | fuzz | neon | coverage" >&2
+all) parts="tests mlx asan tsan neon fuzz" ;;
+tests | mlx | asan | tsan | fuzz | neon | coverage) parts=$part ;;
+*) echo "usage: tools/test.sh all | tests | mlx | asan | tsan | fuzz | neon | coverage" >&2
     exit 2 ;;
 esac
 sh tools/setup.sh --test || exit 1

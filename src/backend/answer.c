@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 // Tokens of one forward call: a cancellation is noticed between calls, and inside them between layers.
+// An engine that is fast enough says how many it likes best.
 enum { PREFILL_CHUNK = 512 };
 
 typedef struct answer {
@@ -78,11 +79,12 @@ static llm_status prefill(answer *a)
     const token_list *tokens = a->pass->tokens;
     llm_status status = LLM_OK;
     int done = session_reuse(a->session, tokens), total = (int)tokens->count;
+    int chunk = a->model->prefill_tokens > 0 ? a->model->prefill_tokens : PREFILL_CHUNK;
     a->pass->stats.prompt_tokens = total;
     a->pass->stats.cached_prompt_tokens = done;
     while (status == LLM_OK && done < total) {
         if (llm_writer_cancelled(a->writer)) return error_set(a->err, LLM_CANCELLED, "the answer was cancelled");
-        int count = total - done < PREFILL_CHUNK ? total - done : PREFILL_CHUNK;
+        int count = total - done < chunk ? total - done : chunk;
         status = forward(a, tokens->ids + done, count, done + count == total);
         done += count;
     }

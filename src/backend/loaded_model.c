@@ -47,7 +47,9 @@ static llm_status open_engine(const llm_mlx_options *options, engine **device, l
 {
     engine_options wanted = {.precision = options->precision == LLM_PRECISION_EXACT ? PRECISION_EXACT : PRECISION_FAST,
                              .num_threads = options->num_threads,
-                             .cache_limit = options->gpu_cache_limit};
+                             .cache_limit = options->gpu_cache_limit,
+                             .memory_limit = options->gpu_memory_limit,
+                             .wired_limit = options->gpu_wired_limit};
     llm_status status = engine_open(options->engine, &wanted, device, err);
     if (status == LLM_OK) engine_set_cache_limit(*device, options->gpu_cache_limit);
     return status;
@@ -64,6 +66,9 @@ static llm_status check_memory(const llm_model_spec *spec, const char *directory
 static llm_status load_weights(model_files *files, llm_progress_function progress, void *user, loaded_model *model, llm_error *err)
 {
     load_progress pass = {progress, user};
+    engine_info info;
+    engine_get_info(model->device, &info);
+    model->prefill_tokens = info.prefill_tokens;
     engine_weights weights = weights_for_engine(&files->weights);
     return engine_model_load(model->device, &files->desc, &weights, pass_progress, &pass, &model->weights, err);
 }

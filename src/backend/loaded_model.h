@@ -15,6 +15,7 @@ typedef struct loaded_model {
     engine *device;
     engine_model *weights;
     int vocab_size, context_length;
+    int prefill_tokens;   // that the engine likes in one call; 0: any number
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
     int num_eos_ids;
     char *name; // of the spec, owned

@@ -150,6 +150,8 @@ static llm_status mlx_memory(void *state, llm_memory *memory, llm_error *err)
     memory->weights_bytes = figures.weights_bytes;
     memory->kv_bytes = figures.kv_bytes;
     memory->work_bytes = figures.work_bytes;
+    memory->cache_bytes = figures.cache_bytes;
+    memory->peak_bytes = figures.peak_bytes;
     return LLM_OK;
 }
 
@@ -169,7 +171,7 @@ static void copy_info(engine *device, llm_engine_info *info)
     snprintf(info->version, sizeof info->version, "%s", from.version);
     info->available = true;
     info->num_threads = from.num_threads;
-    info->memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    info->memory_bytes = from.memory_bytes ? from.memory_bytes : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static llm_status mlx_engine_info(void *state, llm_engine_info *info, llm_error *err)

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static atomic_long allocations_left = -1; // -1: no limit
 static atomic_long allocations_made = 0;
@@ -45,6 +46,18 @@ void *mem_alloc_aligned(size_t alignment, size_t size)
     if (!mem_add(size, alignment - 1, &padded) || !allowed()) return NULL;
     padded &= ~(alignment - 1);
     return aligned_alloc(alignment, padded ? padded : alignment);
+}
+
+void *mem_alloc_pages(size_t size)
+{
+    if (!allowed()) return NULL;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return block == MAP_FAILED ? NULL : block;
+}
+
+void mem_free_pages(void *block, size_t size)
+{
+    if (block) munmap(block, size);
 }
 
 char *mem_copy_bytes(const void *bytes, size_t length)

@@ -9,6 +9,10 @@ void *mem_alloc(size_t size);                               // not cleared
 void *mem_alloc_zero(size_t count, size_t size);            // cleared; NULL if count * size overflows
 void *mem_realloc(void *block, size_t count, size_t size);  // NULL (block kept) if it overflows or fails
 void *mem_alloc_aligned(size_t alignment, size_t size);     // not cleared; alignment a power of two >= sizeof(void *)
+// Cleared, straight from the system, and back to it at once when it is freed with its size: for large blocks that come
+// and go on many threads, whose heaps would keep tens of megabytes of them.
+void *mem_alloc_pages(size_t size);
+void mem_free_pages(void *block, size_t size);
 char *mem_copy_string(const char *text);
 char *mem_copy_bytes(const void *bytes, size_t length);     // adds a final NUL
 void mem_free(void *block);

@@ -1,9 +1,23 @@
 // Loading a model for a subcommand.
 #include "cli/model.h"
+#include <limits.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+static const char *set_mebibytes(int *target, const char *value)
+{
+    char *end;
+    long number = strtol(value, &end, 10);
+    if (!*value || *end || number < 1 || number > INT_MAX) return "is no number of MiB above 0";
+    *target = (int)number;
+    return NULL;
+}
+
+static const char *set_cache_limit(void *target, const char *value) { return set_mebibytes(&((model_options *)target)->cache_limit, value); }
+static const char *set_memory_limit(void *target, const char *value) { return set_mebibytes(&((model_options *)target)->memory_limit, value); }
 
 static const char *set_precision(void *target, const char *value)
 {
@@ -13,13 +27,15 @@ static const char *set_precision(void *target, const char *value)
     return NULL;
 }
 
-const option model_option_table[5] = {
+const option model_option_table[7] = {
     {0, "engine", "NAME", OPTION_TEXT, offsetof(model_options, engine),
      "What to run on (llmlocal engines); the best one.", NULL},
     {0, "threads", "N", OPTION_INT, offsetof(model_options, threads),
      "Processor threads; as many as there are.", NULL},
-    {0, "precision", "exact|fast", OPTION_CALL, 0, "Arithmetic in float32, or with integers; fast.",
+    {0, "precision", "exact|fast", OPTION_CALL, 0, "Arithmetic in float32, or as is fastest; fast.",
      set_precision},
+    {0, "cache-limit", "MIB", OPTION_CALL, 0, "Freed memory that the mlx engine keeps; 20.", set_cache_limit},
+    {0, "memory-limit", "MIB", OPTION_CALL, 0, "Memory that the mlx engine uses at most; its own.", set_memory_limit},
     {0, "context", "N", OPTION_INT, offsetof(model_options, context),
      "Context length in tokens; the model's.", NULL},
     {'v', "verbose", NULL, OPTION_FLAG, offsetof(model_options, verbose), "Print the library's messages.",
@@ -89,6 +105,8 @@ llm_backend *model_load(const model_options *options, const char *model, double 
     settings.engine = options->engine;
     settings.num_threads = options->threads;
     settings.precision = options->precision;
+    if (options->cache_limit) settings.gpu_cache_limit = (uint64_t)options->cache_limit << 20;
+    if (options->memory_limit) settings.gpu_memory_limit = (uint64_t)options->memory_limit << 20;
     double start = now_seconds();
     llm_backend *backend = llm_mlx_backend_create(&settings, &err);
     llm_status status = backend ? llm_backend_load(backend, &spec, show_progress, NULL, &err) : err.code;

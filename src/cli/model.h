@@ -8,10 +8,11 @@ typedef struct model_options {
     int threads;
     llm_precision precision;
     int context;
+    int cache_limit, memory_limit; // MiB
     bool verbose;
 } model_options;
 
-extern const option model_option_table[5];
+extern const option model_option_table[7];
 
 // Loads the model and shows how that goes, if anybody is watching. NULL after an error message; *code is then
 // the exit code. *load_seconds (may be NULL) is how long it took.

@@ -104,6 +104,11 @@ static void drop_model(llm_backend *backend)
     answers_stop(backend);
     sessions_empty(backend);
     pthread_mutex_unlock(&backend->lock);
+#ifdef __GLIBC__
+    // Large blocks that were freed have raised this far above its default: then every arena but the first would keep
+    // tens of megabytes for itself, and malloc_trim does not touch those.
+    mallopt(M_TRIM_THRESHOLD, 128 << 10);
+#endif
     backend->methods->unload(backend->state);
 #ifdef __GLIBC__
     malloc_trim(0); // what many small allocations leave behind goes back to the system

@@ -1,11 +1,25 @@
 // Chooses an engine and passes calls on to its table.
 #include "engine/engine.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "engine/plugin.h"
 #include <string.h>
 
 extern const engine_methods cpu_engine_methods;
 
-static const engine_methods *const built_in[] = {&cpu_engine_methods};
+// Engines without methods are plugins.
+static const struct engine_row {
+    const char *name;
+    const engine_methods *methods;
+} engines[] = {{"cpu", &cpu_engine_methods}, {"mlx", NULL}};
+enum { NUM_ENGINES = sizeof engines / sizeof *engines };
+
+// The best engine of this kind of machine.
+#if defined(__APPLE__) && defined(__aarch64__)
+static const char auto_engine[] = "mlx";
+#else
+static const char auto_engine[] = "cpu";
+#endif
 
 struct engine {
     const engine_methods *methods;
@@ -26,31 +40,46 @@ struct engine_seq {
 
 int engine_names(const char **names, int capacity)
 {
-    int count = (int)(sizeof built_in / sizeof *built_in);
-    for (int i = 0; i < count && i < capacity; i++) names[i] = built_in[i]->name;
-    return count;
+    for (int i = 0; i < NUM_ENGINES && i < capacity; i++) names[i] = engines[i].name;
+    return NUM_ENGINES;
 }
 
-static const engine_methods *find_methods(const char *name)
+static llm_status find_methods(const char *name, const engine_methods **methods, llm_error *err)
 {
-    if (!name || strcmp(name, "auto") == 0) return built_in[0];
-    for (size_t i = 0; i < sizeof built_in / sizeof *built_in; i++)
-        if (strcmp(name, built_in[i]->name) == 0) return built_in[i];
-    return NULL;
+    for (int i = 0; i < NUM_ENGINES; i++) {
+        if (strcmp(name, engines[i].name) != 0) continue;
+        *methods = engines[i].methods;
+        return *methods ? LLM_OK : plugin_open(name, methods, err);
+    }
+    return error_set(err, LLM_UNSUPPORTED_FORMAT, "this build has no engine \"%s\"", name);
+}
+
+static llm_status open_named(const char *name, const engine_options *options, engine **out, llm_error *err)
+{
+    const engine_methods *methods;
+    llm_status status = find_methods(name, &methods, err);
+    if (status != LLM_OK) return status;
+    engine *e = mem_alloc_zero(1, sizeof *e);
+    if (!e) return error_no_memory(err, "an engine");
+    e->methods = methods;
+    status = methods->open(options, &e->state, err);
+    if (status != LLM_OK) mem_free(e);
+    else *out = e;
+    return status;
 }
 
 llm_status engine_open(const char *name, const engine_options *options, engine **out, llm_error *err)
 {
     *out = NULL;
-    const engine_methods *methods = find_methods(name);
-    if (!methods) return error_set(err, LLM_UNSUPPORTED_FORMAT, "this build has no engine \"%s\"", name);
-    engine *e = mem_alloc_zero(1, sizeof *e);
-    if (!e) return error_no_memory(err, "an engine");
-    e->methods = methods;
-    llm_status status = methods->open(options, &e->state, err);
-    if (status != LLM_OK) mem_free(e);
-    else *out = e;
-    return status;
+    if (name && strcmp(name, "auto") != 0) return open_named(name, options, out, err);
+    llm_error reason;
+    llm_status status = open_named(auto_engine, options, out, &reason);
+    if (status == LLM_OK || strcmp(auto_engine, "cpu") == 0) {
+        if (status != LLM_OK && err) *err = reason;
+        return status;
+    }
+    log_message(LOG_WARNING, "the engine is the processor: %s", reason.message);
+    return open_named("cpu", options, out, err);
 }
 
 void engine_close(engine *e)
@@ -71,8 +100,9 @@ llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err)
 }
 
 // What every engine needs at least.
-static void estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory)
+void engine_estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory)
 {
+    *memory = (engine_memory){0};
     uint64_t widest = (uint64_t)desc->hidden_size;
     for (int i = 0; i < desc->num_tensors; i++) {
         const weight_view *view = &weights->views[i];
@@ -97,7 +127,7 @@ llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weigh
     if (status == LLM_OK && e->methods->estimate)
         status = e->methods->estimate(e->state, desc, weights, num_tokens, memory, err);
     else if (status == LLM_OK)
-        estimate_as_stored(desc, weights, num_tokens, memory);
+        engine_estimate_as_stored(desc, weights, num_tokens, memory);
     memory->peak_bytes = memory->weights_bytes + memory->kv_bytes + memory->work_bytes;
     return status;
 }

@@ -9,7 +9,7 @@
 #include "formats/dtype.h"
 
 // Appended to, never reordered; a plugin built for another version is refused.
-#define ENGINE_API_VERSION 1
+#define ENGINE_API_VERSION 2
 
 typedef enum engine_precision { PRECISION_FAST, PRECISION_EXACT } engine_precision;
 
@@ -18,6 +18,8 @@ typedef struct engine_options {
     int num_threads;        // 0: as many as the processor and the cgroup allow
     int kv_bits;            // 0: the engine's usual (16; 32 in exact precision)
     uint64_t cache_limit;   // bytes of freed memory an engine may keep for reuse
+    uint64_t memory_limit;  // bytes that an engine may use in all, and that the system is to keep resident for it, from
+    uint64_t wired_limit;   // a model's load on; 0: as the engine does. Engines without such limits ignore them
 } engine_options;
 
 // The bytes behind one tensor_desc. They are borrowed, and may be read only until engine_model_load returns;
@@ -58,6 +60,8 @@ typedef struct engine_memory {
 typedef struct engine_info {
     const char *name, *device, *isa, *version; // valid as long as the engine
     int num_threads;
+    uint64_t memory_bytes;  // that the device has; 0: the machine's
+    int prefill_tokens;     // of a prompt that are best forwarded together; 0: any number
 } engine_info;
 
 // Receives or provides a sequence's arrays, layer by layer, when it is saved or restored.
@@ -97,7 +101,7 @@ typedef struct engine_methods {
     void (*interrupt)(void *model, bool on);
     void (*set_cache_limit)(void *state, uint64_t bytes);
     void (*clear_cache)(void *state);
-    // NULL: the tensors as stored, a KV cache of 16 bits, and buffers of one call
+    // NULL: engine_estimate_as_stored
     llm_status (*estimate)(void *state, const model_desc *desc, const engine_weights *weights, int num_tokens,
                            engine_memory *memory, llm_error *err);
 } engine_methods;
@@ -106,7 +110,7 @@ typedef struct engine_methods {
 llm_status engine_open(const char *name, const engine_options *options, engine **out, llm_error *err);
 void engine_close(engine *e); // its models must be gone
 void engine_get_info(engine *e, engine_info *info);
-int engine_names(const char **names, int capacity); // engines built in; returns how many there are
+int engine_names(const char **names, int capacity); // built in, or opened at run time where installed; returns how many there are
 
 // LLM_UNSUPPORTED_FORMAT says which feature of the description this engine lacks.
 llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err);
@@ -117,6 +121,8 @@ llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err);
 enum { ENGINE_ESTIMATE_CALL = 512 };
 llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weights *weights, int num_tokens,
                            engine_memory *memory, llm_error *err);
+// The tensors as stored, a KV cache of 16 bits, and buffers of one call.
+void engine_estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory);
 
 // Copies the description's and the weights' content as it needs; both can go when it returns.
 llm_status engine_model_load(engine *e, const model_desc *desc, const engine_weights *weights, engine_progress progress,

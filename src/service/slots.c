@@ -87,13 +87,13 @@ static llm_status load(slot *s, request *r, llm_error *err)
 
 // ---- Answering. Likewise ----------------------------------------------------------------------------------
 
-static llm_stream *go_on(slot *s, const llm_request *body, llm_error *err)
+static llm_stream *go_on(slot *s, const llm_request *body, const llm_generation_config *config, llm_error *err)
 {
     llm_tool_result *results = mem_alloc_zero((size_t)body->num_messages + 1, sizeof *results);
     if (!results) return error_no_memory(err, "the results"), NULL;
     for (int i = 0; i < body->num_messages; i++)
         results[i] = (llm_tool_result){body->messages[i].tool_call_id, body->messages[i].content};
-    llm_stream *stream = llm_backend_continue(s->backend, results, body->num_messages, body->config, err);
+    llm_stream *stream = llm_backend_continue(s->backend, results, body->num_messages, config, err);
     mem_free(results);
     return stream;
 }
@@ -101,16 +101,19 @@ static llm_stream *go_on(slot *s, const llm_request *body, llm_error *err)
 static llm_stream *ask(slot *s, const request *r, llm_error *err)
 {
     const llm_request *body = &r->body;
+    // The request has waited as it was told. What an answer that was cancelled leaves in the backend's queue is gone at once.
+    llm_generation_config config = *body->config;
+    config.no_wait = false;
     if (body->kind == LLM_REQUEST_MESSAGES)
-        return llm_backend_generate_messages(s->backend, body->messages, body->num_messages, body->config,
+        return llm_backend_generate_messages(s->backend, body->messages, body->num_messages, &config,
                                              err);
     if (s->session < r->session) {
         if (llm_backend_reset(s->backend, err) != LLM_OK) return NULL;
         s->session = r->session;
     }
     if (llm_backend_set_system_prompt(s->backend, body->system_prompt, err) != LLM_OK) return NULL;
-    if (body->kind == LLM_REQUEST_RESULTS) return go_on(s, body, err);
-    return llm_backend_generate(s->backend, body->text, body->config, err);
+    if (body->kind == LLM_REQUEST_RESULTS) return go_on(s, body, &config, err);
+    return llm_backend_generate(s->backend, body->text, &config, err);
 }
 
 static void cancel_inner(void *inner)

@@ -106,7 +106,7 @@ static result read_all(llm_stream *stream)
         r.reason = chunk.finish_reason;
         r.stats = chunk.stats;
         r.num_tokens = chunk.num_tokens;
-        if (chunk.num_tokens <= 300)
+        if (chunk.num_tokens > 0 && chunk.num_tokens <= 300)
             memcpy(r.tokens, chunk.tokens, (size_t)chunk.num_tokens * sizeof *r.tokens);
     }
     assert_int_equal(info, r.status == LLM_END || r.status == LLM_CANCELLED);

@@ -220,6 +220,21 @@ static void count_messages(void *user, int level, const char *message)
     if (strcmp(message, "number 7") == 0) ++*(int *)user;
 }
 
+static void test_pages_come_cleared_and_may_fail(void **state)
+{
+    (void)state;
+    size_t size = 300000;
+    unsigned char *pages = mem_alloc_pages(size);
+    assert_non_null(pages);
+    for (size_t i = 0; i < size; i++) assert_int_equal(pages[i], 0);
+    memset(pages, 7, size);
+    mem_free_pages(pages, size);
+    mem_free_pages(NULL, size);
+    mem_fail_after(0);
+    assert_null(mem_alloc_pages(size));
+    mem_fail_after(-1);
+}
+
 static void test_log_and_processor(void **state)
 {
     (void)state;
@@ -249,6 +264,7 @@ int main(void)
         cmocka_unit_test(test_members_of_an_object_as_text),
         cmocka_unit_test(test_map_and_arena_hold_many_things),
         cmocka_unit_test(test_failed_allocations_are_reported_not_fatal),
+        cmocka_unit_test(test_pages_come_cleared_and_may_fail),
         cmocka_unit_test(test_log_and_processor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -525,7 +525,7 @@ static void test_bench_show_and_engines(void **state)
     json_free(doc);
     run("", "show", MODEL);
     assert_code(0);
-    assert_in(result.out, "family               llama\n");
+    assert_in(result.out, "family                    llama\n");
     run("", "engines", "--json");
     doc = parse_output();
     assert_true(yyjson_arr_size(yyjson_doc_get_root(doc)) >= 1);

@@ -31,9 +31,12 @@ static const abi_row rows[] = {
     ROW(LLM_CHUNK_TEXT, LLM_CHUNK_REASONING, LLM_CHUNK_TOOL_CALL, LLM_CHUNK_LOGPROBS, LLM_CHUNK_INFO),
     ROW(LLM_FINISH_STOP, LLM_FINISH_LENGTH, LLM_FINISH_CANCELLED, LLM_FINISH_TOOL_CALL),
     ROW(LLM_PRECISION_FAST, LLM_PRECISION_EXACT),
-    ROW(LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS),
+    ROW(LLM_PRESSURE_NONE, LLM_PRESSURE_WARNING, LLM_PRESSURE_CRITICAL),
+    ROW(LLM_REQUEST_PROMPT, LLM_REQUEST_MESSAGES, LLM_REQUEST_TEXT, LLM_REQUEST_TOKENS, LLM_REQUEST_RESULTS),
     ROW(SLOT(api_version), SLOT(name), SLOT(load), SLOT(unload), SLOT(generate), SLOT(destroy),
-        SLOT(set_system_prompt), SLOT(reset), SLOT(cancel), SLOT(memory), SLOT(score), SLOT(engine_info)),
+        SLOT(set_system_prompt), SLOT(reset), SLOT(cancel), SLOT(memory), SLOT(score), SLOT(engine_info),
+        SLOT(session_create), SLOT(session_free), SLOT(session_reset), SLOT(session_save), SLOT(session_load),
+        SLOT(session_messages_json)),
 };
 
 static void test_values_stay(void **state)
@@ -53,6 +56,7 @@ static void test_size_comes_first(void **state)
     assert_int_equal(0, offsetof(llm_generation_config, size));
     assert_int_equal(0, offsetof(llm_mlx_options, size));
     assert_int_equal(0, offsetof(llm_convert_options, size));
+    assert_int_equal(0, offsetof(llm_service_options, size));
 }
 
 int main(void)

@@ -404,9 +404,13 @@ static void test_prefetch_loads_with_progress(void **state)
     expect_log(0, "load:a generate:1 generate:2 unload load:b load:b ");
 }
 
+static atomic_int prefetches_done;
+
 static void *prefetch_thread(void *user)
 {
-    return (void *)(uintptr_t)llm_service_prefetch(service, user, NULL, NULL, NULL);
+    void *status = (void *)(uintptr_t)llm_service_prefetch(service, user, NULL, NULL, NULL);
+    atomic_fetch_add(&prefetches_done, 1);
+    return status;
 }
 
 static void test_prefetching_can_be_stopped(void **state)
@@ -420,13 +424,14 @@ static void test_prefetching_can_be_stopped(void **state)
         scripts[0].hold_generate = true;
         llm_stream *one = how == 3 ? generate(&spec_b, "1") : NULL;
         if (one) wait_for(scripts[0].generates == 1);
+        prefetches_done = 0;
         pthread_create(&thread, NULL, prefetch_thread, &spec_a);
         if (how < 3) wait_for(scripts[0].loads == 1);
-        else pause_a_little();
         if (how == 0) llm_service_cancel(service);
         else if (how == 1) llm_service_unload(service, &spec_a);
         else if (how == 2) llm_service_unload(service, NULL);
-        else llm_service_unload(service, &spec_a); // it waits for the answer of b
+        else // it waits for the answer of b, or is about to
+            for (; !prefetches_done; scripted_pause()) llm_service_unload(service, &spec_a);
         pthread_join(thread, &status);
         assert_int_equal((uintptr_t)status, LLM_CANCELLED);
         scripts[0].hold_load = scripts[0].hold_generate = false;

@@ -61,13 +61,16 @@ uint64_t kv_layout_bytes(const kv_layout *layout, int tokens, int call)
 
 // ---- Blocks
 
+// From here on blocks are pages of their own, so that what a chat has used goes back to the system.
+enum { LARGE_BLOCK = 256 << 10 };
+
 static kv_block *block_create(const kv_cache *cache, int group)
 {
-    size_t bytes = cache->layout->groups[group].block_bytes;
-    kv_block *block = mem_alloc_aligned(64, sizeof *block + bytes);
+    size_t bytes = cache->layout->groups[group].block_bytes, size = sizeof(kv_block) + bytes;
+    kv_block *block = size < LARGE_BLOCK ? mem_alloc_aligned(64, size) : mem_alloc_pages(size);
     if (!block) return NULL;
     // Slots that were never written must not hold signalling garbage: they are masked, not multiplied, but clean.
-    memset(block->data, 0, bytes);
+    if (size < LARGE_BLOCK) memset(block->data, 0, bytes);
     atomic_init(&block->references, 1);
     atomic_fetch_add_explicit(cache->total_bytes, bytes, memory_order_relaxed);
     return block;
@@ -76,8 +79,10 @@ static kv_block *block_create(const kv_cache *cache, int group)
 static void block_release(const kv_cache *cache, int group, kv_block *block)
 {
     if (!block || atomic_fetch_sub(&block->references, 1) != 1) return;
-    atomic_fetch_sub_explicit(cache->total_bytes, cache->layout->groups[group].block_bytes, memory_order_relaxed);
-    mem_free(block);
+    size_t bytes = cache->layout->groups[group].block_bytes, size = sizeof *block + bytes;
+    atomic_fetch_sub_explicit(cache->total_bytes, bytes, memory_order_relaxed);
+    if (size < LARGE_BLOCK) mem_free(block);
+    else mem_free_pages(block, size);
 }
 
 llm_status kv_cache_create(kv_cache *cache, const kv_layout *layout, _Atomic uint64_t *total_bytes, llm_error *err)
