@@ -625,8 +625,10 @@ LLM_API char *llm_tokenizer_render_copy(const llm_tokenizer *tokenizer, const ch
 // The cache is that of Hugging Face's Python tools, in both directions: HF_HOME and HF_HUB_CACHE say where it is, HF_TOKEN or
 // `hf auth login` who you are, HF_ENDPOINT and HF_HUB_OFFLINE what they say there.
 
+// A download that runs on a thread of its own.
 typedef struct llm_download llm_download;
 
+// How far a download is.
 typedef struct llm_download_state {
     uint64_t done_bytes, total_bytes; // of all files, those included that were there before; total 0: not known yet
     uint64_t received_bytes;          // over the network, by this download
@@ -639,15 +641,18 @@ typedef struct llm_download_state {
 LLM_API llm_download *llm_download_start(const llm_model_spec *spec, llm_error *err);
 // LLM_OK when all is there and verified, LLM_TIMEOUT while it runs, LLM_CANCELLED, or what went wrong; the last three come again.
 LLM_API llm_status llm_download_wait(llm_download *download, int timeout_ms, llm_error *err);
+// At once, at any time.
 LLM_API void llm_download_get_state(llm_download *download, llm_download_state *state);
 LLM_API void llm_download_pause(llm_download *download);  // closes the connections; what came stays
-LLM_API void llm_download_resume(llm_download *download);
+LLM_API void llm_download_resume(llm_download *download); // goes on where it stopped
 LLM_API void llm_download_cancel(llm_download *download); // what came stays for the next download
 LLM_API char *llm_download_directory_copy(llm_download *download); // NULL until it is done
 LLM_API void llm_download_free(llm_download *download);   // cancels and waits if it still runs
 
+// Where an entry of the cache comes from.
 typedef enum llm_cached_kind { LLM_CACHED_HUB, LLM_CACHED_IMPORT, LLM_CACHED_GITHUB } llm_cached_kind;
 
+// An entry of the cache.
 typedef struct llm_cached_model {
     llm_cached_kind kind;
     const char *id;         // "owner/name"; IMPORT: the GGUF file it came from; GITHUB: "owner/repository@tag/asset"
