@@ -90,13 +90,13 @@ part_mlx() {
 part_asan() {
     begin "address and undefined behaviour sanitizers"
     build build-asan -DCMAKE_BUILD_TYPE=Debug -DLLMLOCAL_SANITIZE=address,undefined || return
-    run_ctest build-asan -E real_models
+    run_ctest build-asan -E real_
 }
 
 part_tsan() {
     begin "thread sanitizer"
     build build-tsan -DCMAKE_BUILD_TYPE=Debug -DLLMLOCAL_SANITIZE=thread || return
-    run_ctest build-tsan -R '^(base|client|backend|engine/(engine|pool)|examples)' -E real_models
+    run_ctest build-tsan -R '^(base|client|backend|service|models/(hub|cache)|engine/(engine|pool)|examples)' -E real_
 }
 
 part_fuzz() {
@@ -117,8 +117,8 @@ part_neon() {
 part_coverage() {
     begin "coverage"
     build build-coverage -DCMAKE_BUILD_TYPE=Debug -DLLMLOCAL_COVERAGE=ON || return
-    run_ctest build-coverage -E real_models
-    for layer in base client formats text nn models backend engine cli; do
+    run_ctest build-coverage -E real_
+    for layer in base client formats text nn models backend service engine cli; do
         echo "$layer $(gcovr -r . --object-directory build-coverage -f "src/$layer/" --print-summary 2>/dev/null | sed -n 's/^lines: \(.*\)/\1/p')"
     done
 }
