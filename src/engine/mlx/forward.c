@@ -123,7 +123,8 @@ static llm_status read_logits(pass *p, float **logits)
     return LLM_OK;
 }
 
-static llm_status run_chunk(pass *p, float **logits)
+// `more`: another chunk of the batch follows, whose evaluation waits for this one's.
+static llm_status run_chunk(pass *p, bool more, float **logits)
 {
     mlx_model *model = p->graph.model;
     int layers = model->desc.num_blocks;
@@ -138,20 +139,26 @@ static llm_status run_chunk(pass *p, float **logits)
     }
     if (begun && p->num_logit_rows) p->graph.hidden = wanted_rows(p);
     // Without logits, nothing reads what the last layer adds.
-    if (!begun || !submit(p, p->num_logit_rows == 0, p->num_logit_rows > 0)) return failed(p);
+    bool wait = p->num_logit_rows == 0 && (by_layer || !more);
+    if (!begun || !submit(p, wait, p->num_logit_rows > 0)) return failed(p);
     return read_logits(p, logits);
 }
 
-// Puts up to chunk_rows of the batch's remaining tokens into the chunk; `done` counts each item's tokens.
-static void fill_chunk(pass *p, const engine_batch_item *items, mlx_seq *const *seqs, int *done, int num_items)
+// Puts up to chunk_rows of the batch's remaining tokens into the chunk; `done` counts each item's tokens. The last token of
+// a prompt that is alone waits for a chunk without the others, as in mlx-lm: in a model's own type the bits
+// of a row depend on how many rows are computed together. Returns whether anything is left.
+static bool fill_chunk(pass *p, const engine_batch_item *items, mlx_seq *const *seqs, int *done, int num_items)
 {
     mlx_graph *g = &p->graph;
     int limit = g->model->engine->chunk_rows;
+    bool more = false;
     drop_masks(p);
     g->num_rows = g->num_spans = p->num_logit_rows = 0;
-    for (int i = 0; i < num_items && g->num_rows < limit; i++) {
+    for (int i = 0; i < num_items; i++) {
         int rows = items[i].num_tokens - done[i], room = limit - g->num_rows;
+        if (num_items == 1 && items[i].num_logits == 1 && rows > 1) rows--;
         if (rows > room) rows = room;
+        more |= done[i] + rows < items[i].num_tokens;
         if (rows == 0) continue;
         g->spans[g->num_spans++] = (mlx_span){.seq = seqs[i], .row = g->num_rows, .rows = rows, .position = seqs[i]->length + done[i]};
         for (int t = 0; t < rows; t++, g->num_rows++) {
@@ -160,6 +167,7 @@ static void fill_chunk(pass *p, const engine_batch_item *items, mlx_seq *const *
         }
         done[i] += rows;
     }
+    return more;
 }
 
 static llm_status run_batch(pass *p, const engine_batch_item *items, mlx_seq *const *seqs, int num_items, float *logits)
@@ -168,9 +176,9 @@ static llm_status run_batch(pass *p, const engine_batch_item *items, mlx_seq *co
     int *done = mem_alloc_zero((size_t)num_items, sizeof *done);
     if (!done) return error_no_memory(p->err, "a forward pass");
     while (status == LLM_OK) {
-        fill_chunk(p, items, seqs, done, num_items);
+        bool more = fill_chunk(p, items, seqs, done, num_items);
         if (p->graph.num_rows == 0) break;
-        status = run_chunk(p, &logits);
+        status = run_chunk(p, more, &logits);
     }
     mem_free(done);
     return status;
