@@ -7,7 +7,8 @@ typedef struct fuse_options {
 } fuse_options;
 
 static const option fuse_table[] = {
-    {0, "adapter", "DIR", OPTION_TEXT, offsetof(fuse_options, adapter), "The adapter: of mlx-lm or PEFT, LoRA or DoRA.", NULL},
+    {0, "adapter", "WHERE", OPTION_TEXT, offsetof(fuse_options, adapter),
+     "The LoRA or DoRA adapter: a directory, a Hugging Face id, or github:OWNER/NAME@TAG/FILE.", NULL},
     {0, "dequantize", NULL, OPTION_FLAG, offsetof(fuse_options, dequantize), "Write unquantised weights.", NULL},
 };
 
@@ -26,7 +27,7 @@ int fuse_main(const subcommand *self, int argc, char **argv)
     settings.dequantize = options.dequantize;
     settings.progress = show_progress;
     llm_model_spec_init(&spec, arguments[0]);
-    spec.adapter = (llm_adapter){.kind = LLM_ADAPTER_DIRECTORY, .source = options.adapter};
+    spec.adapter = adapter_from_text(options.adapter);
     interrupt_install();
     llm_status status = llm_fuse(&spec, arguments[1], &settings, &err);
     hide_progress();

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,8 +39,8 @@ const option model_option_table[8] = {
     {0, "memory-limit", "MIB", OPTION_CALL, 0, "Memory that the mlx engine uses at most; its own.", set_memory_limit},
     {0, "context", "N", OPTION_INT, offsetof(model_options, context),
      "Context length in tokens; the model's.", NULL},
-    {0, "adapter", "DIR", OPTION_TEXT, offsetof(model_options, adapter),
-     "A LoRA or DoRA adapter to put on the model.", NULL},
+    {0, "adapter", "WHERE", OPTION_TEXT, offsetof(model_options, adapter),
+     "A LoRA or DoRA adapter to put on the model: a directory, a Hugging Face id, or github:OWNER/NAME@TAG/FILE.", NULL},
     {'v', "verbose", NULL, OPTION_FLAG, offsetof(model_options, verbose), "Print the library's messages.",
      NULL},
 };
@@ -94,11 +95,26 @@ void print_messages(bool all)
 
 // ---- The model --------------------------------------------------------------------------------------------
 
+// A directory, unless it can only be the name of a repository. What is missing after "github:" the library asks for.
+llm_adapter adapter_from_text(const char *text)
+{
+    static char copy[1024];
+    struct stat info;
+    bool path = strchr("/.", text[0]) || !strchr(text, '/') || (stat(text, &info) == 0 && S_ISDIR(info.st_mode));
+    if (strncmp(text, "github:", 7) != 0) return (llm_adapter){.kind = path ? LLM_ADAPTER_DIRECTORY : LLM_ADAPTER_HUB, .source = text};
+    snprintf(copy, sizeof copy, "%s", text + 7);
+    llm_adapter adapter = {.kind = LLM_ADAPTER_GITHUB, .source = copy};
+    char *tag = strchr(copy, '@'), *asset = tag ? strrchr(tag, '/') : NULL;
+    if (tag) *tag = 0, adapter.tag = tag + 1;
+    if (asset) *asset = 0, adapter.asset = asset + 1;
+    return adapter;
+}
+
 void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec)
 {
     llm_model_spec_init(spec, model);
     spec->context_length = options->context;
-    if (options->adapter) spec->adapter = (llm_adapter){.kind = LLM_ADAPTER_DIRECTORY, .source = options->adapter};
+    if (options->adapter) spec->adapter = adapter_from_text(options->adapter);
     print_messages(options->verbose);
 }
 

@@ -210,6 +210,7 @@ static void test_wrong_usage_is_exit_code_2(void **state)
         {{"bench", MODEL, "-r", "0"}, "must be at least 1"},
         {{"engines", "now"}, "no place for \"now\""},
         {{"convert", "only-one"}, "arguments are missing"},
+        {{"run", "--adapter", "github:owner/name@v1", MODEL, "x"}, "which file of the GitHub release"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         run_words("", cases[i].words);
@@ -235,13 +236,32 @@ static void test_failures_are_exit_code_1(void **state)
         {{"score", MODEL, "--text-file", "/no/such/file"}, "/no/such/file"},
         {{"perplexity", MODEL, "/no/such/file"}, "/no/such/file"},
         {{"perplexity", MODEL, "/dev/null"}, "at least two tokens"},
+        {{"run", "--adapter", "/no/such/adapter", MODEL, "x"}, "no adapter directory /no/such/adapter"},
+        {{"run", "--adapter", "no-such-owner/adapter", MODEL, "x"}, "no-such-owner/adapter"},
+        {{"run", "--adapter", "github:owner/name@v1/a.zip", MODEL, "x"}, "owner/name"},
+        {{"fuse", "--adapter", GOLDEN_DIR "/adapters/qwen3-lora-wide", MODEL, "/tmp/llmlocal-no-such-place"}, "model.layers."},
     };
+    setenv("HF_HUB_OFFLINE", "1", 1);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         run_words("", cases[i].words);
         if (result.code != 1 || strncmp(result.errors, "llmlocal: ", 10) ||
             !strstr(result.errors, cases[i].text))
             fail_msg("case %zu: exit code %d: %s", i, result.code, result.errors);
     }
+    unsetenv("HF_HUB_OFFLINE");
+}
+
+static void test_an_adapter_changes_the_answer(void **state)
+{
+    (void)state;
+    char plain[4096];
+    run_words("", (const char *[]){"run", "-q", "--temperature", "0", "--max-tokens", "12", MODEL, "Hi", NULL});
+    assert_int_equal(result.code, 0);
+    snprintf(plain, sizeof plain, "%s", result.out);
+    run_words("", (const char *[]){"run", "-q", "--temperature", "0", "--max-tokens", "12", "--adapter",
+                                   GOLDEN_DIR "/adapters/chat-lora", MODEL, "Hi", NULL});
+    assert_int_equal(result.code, 0);
+    assert_string_not_equal(result.out, plain);
 }
 
 // ---- Answers ----------------------------------------------------------------------------------------------
@@ -685,6 +705,7 @@ int main(void)
         cmocka_unit_test(test_the_manual_has_every_option),
         cmocka_unit_test(test_wrong_usage_is_exit_code_2),
         cmocka_unit_test(test_failures_are_exit_code_1),
+        cmocka_unit_test(test_an_adapter_changes_the_answer),
         cmocka_unit_test(test_run_answers_as_the_reference_does),
         cmocka_unit_test(test_run_takes_its_prompt_from_anywhere),
         cmocka_unit_test(test_run_raw_and_its_settings),
