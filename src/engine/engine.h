@@ -23,7 +23,8 @@ typedef struct engine_options {
 } engine_options;
 
 // The bytes behind one tensor_desc. They are borrowed, and may be read only until engine_model_load returns;
-// `release` tells their owner that they will not be read again (the pages can go).
+// `release` (may be NULL) tells their owner that the pages of a tensor can go: all of it has been read, or a part whose
+// rest will be mapped again. It may be called more than once for a tensor.
 typedef struct weight_view {
     dtype type;             // DTYPE_F32, F16 or BF16; DTYPE_U32 for affine
     int rows, cols;         // logical: elements, not words

@@ -40,20 +40,23 @@ static llm_status load_norm(loader *l, const norm_desc *desc, cpu_norm *norm)
     return status;
 }
 
-enum { TILES_PER_ITEM = 8 };
+enum {
+    TILES_PER_ITEM = 8,
+    SLICE_BYTES = 16 << 20, // of a large matrix, after which its file's pages are given back
+};
 
 typedef struct fill_job {
     packed_matrix *matrix;
     const weight_view *view;
-    int row_begin;
+    int row_begin, first_tile, end_tile;
 } fill_job;
 
 static void fill_tiles(void *arg, int item, int thread)
 {
     (void)thread;
     const fill_job *job = arg;
-    int begin = item * TILES_PER_ITEM, end = begin + TILES_PER_ITEM;
-    if (end > job->matrix->num_tiles) end = job->matrix->num_tiles;
+    int begin = job->first_tile + item * TILES_PER_ITEM, end = begin + TILES_PER_ITEM;
+    if (end > job->end_tile) end = job->end_tile;
     packed_matrix_fill(job->matrix, job->view, job->row_begin, begin, end);
 }
 
@@ -63,9 +66,14 @@ static llm_status load_matrix(loader *l, int tensor, int row_begin, packed_matri
     const weight_view *view = &l->weights->views[tensor];
     if (l->measure) return LLM_OK;
     matrix->data = l->model->weights + l->done;
-    fill_job job = {matrix, view, row_begin};
-    thread_pool_run(l->model->engine->pool, (matrix->num_tiles + TILES_PER_ITEM - 1) / TILES_PER_ITEM, fill_tiles, &job);
-    if (--l->uses[tensor] == 0 && l->weights->release) l->weights->release(l->weights->user, tensor);
+    int slice = (int)(SLICE_BYTES / matrix->tile_bytes) + 1;
+    bool last_use = --l->uses[tensor] == 0;
+    for (int tile = 0; tile < matrix->num_tiles; tile += slice) {
+        int end = matrix->num_tiles - tile < slice ? matrix->num_tiles : tile + slice;
+        fill_job job = {matrix, view, row_begin, tile, end};
+        thread_pool_run(l->model->engine->pool, (end - tile + TILES_PER_ITEM - 1) / TILES_PER_ITEM, fill_tiles, &job);
+        if (last_use && l->weights->release) l->weights->release(l->weights->user, tensor);
+    }
     l->done += packed_matrix_bytes(matrix);
     if (l->progress && !l->progress(l->user, (double)l->done / (double)l->total))
         return error_set(l->err, LLM_CANCELLED, "the load was cancelled");
