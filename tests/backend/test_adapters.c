@@ -2,33 +2,11 @@
 // are switched.
 #include "testing.h"
 #include "files.h"
+#include "backend/reading.h"
 #include <math.h>
 #include <stdlib.h>
 
 static llm_error err;
-
-typedef struct answer {
-    char text[4000];
-    llm_stats stats;
-    llm_status status;
-} answer;
-
-static answer read_answer(llm_stream *stream)
-{
-    answer a = {0};
-    llm_chunk chunk;
-    size_t length = 0;
-    if (!stream) fail_msg("no stream: %s", err.message);
-    while ((a.status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {
-        if (chunk.kind == LLM_CHUNK_INFO) a.stats = chunk.stats;
-        if (chunk.kind != LLM_CHUNK_TEXT) continue;
-        assert_true(length + chunk.length < sizeof a.text);
-        memcpy(a.text + length, chunk.text, chunk.length);
-        length += chunk.length;
-    }
-    llm_stream_free(stream);
-    return a;
-}
 
 static llm_adapter directory_of(const char *name)
 {
@@ -64,7 +42,7 @@ static llm_generation_config settings(const llm_adapter_use *uses, int count)
 static answer ask(llm_backend *backend, const llm_adapter_use *uses, int count)
 {
     llm_generation_config config = settings(uses, count);
-    return read_answer(llm_backend_generate(backend, "Say a word.", &config, &err));
+    return read_answer(llm_backend_generate(backend, "Say a word.", &config, &err), &err);
 }
 
 static void test_the_specs_own_adapter_is_the_default(void **state)
@@ -125,9 +103,9 @@ static void test_saved_sessions_keep_adapters_apart(void **state)
     ask(backend, &use, 1);
     assert_ok(llm_session_save(llm_backend_session(backend), path, &err));
     llm_generation_config config = settings(NULL, 0);
-    answer switched = read_answer(llm_backend_generate(backend, "Go on.", &config, &err));
+    answer switched = read_answer(llm_backend_generate(backend, "Go on.", &config, &err), &err);
     assert_ok(llm_session_load(llm_backend_session(backend), path, &err));
-    answer restored = read_answer(llm_backend_generate(backend, "Go on.", &config, &err));
+    answer restored = read_answer(llm_backend_generate(backend, "Go on.", &config, &err), &err);
     assert_string_equal(restored.text, switched.text);
     assert_int_equal(restored.stats.cached_prompt_tokens, 0);
     llm_backend_free(backend);

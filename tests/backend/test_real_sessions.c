@@ -2,6 +2,7 @@
 // and what an unload leaves. LLMLOCAL_TEST_MODELS as for test_real_models.
 #include "testing.h"
 #include "files.h"
+#include "backend/reading.h"
 
 enum { IDLE_LIMIT = 50000000 }; // resident bytes after an unload
 
@@ -9,32 +10,9 @@ static llm_error err;
 static llm_backend *backend;
 static llm_generation_config config;
 
-typedef struct answer {
-    char text[8000];
-    llm_stats stats;
-    llm_status status;
-} answer;
-
-static answer read_answer(llm_stream *stream)
-{
-    answer a = {0};
-    llm_chunk chunk;
-    size_t length = 0;
-    if (!stream) fail_msg("%s", err.message);
-    while ((a.status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {
-        if (chunk.kind == LLM_CHUNK_INFO) a.stats = chunk.stats;
-        if (chunk.kind != LLM_CHUNK_TEXT) continue;
-        assert_true(length + chunk.length < sizeof a.text);
-        memcpy(a.text + length, chunk.text, chunk.length);
-        length += chunk.length;
-    }
-    llm_stream_free(stream);
-    return a;
-}
-
 static answer ask(llm_session *session, const char *prompt)
 {
-    answer a = read_answer(llm_session_generate(session, prompt, &config, &err));
+    answer a = read_answer(llm_session_generate(session, prompt, &config, &err), &err);
     if (a.status != LLM_END) fail_msg("%s: %s", prompt, err.message);
     return a;
 }
@@ -103,7 +81,7 @@ static void check_cancel(bool in_prefill)
     if (in_prefill) assert_int_equal(llm_stream_next(stream, 20, &chunk, &err), LLM_TIMEOUT);
     else assert_ok(llm_stream_next(stream, LLM_FOREVER, &chunk, &err));
     llm_stream_cancel(stream);
-    assert_int_equal(read_answer(stream).status, LLM_CANCELLED);
+    assert_int_equal(read_answer(stream, &err).status, LLM_CANCELLED);
     answer after = ask(one, "What is my name?"), expected = ask(other, "What is my name?");
     assert_string_equal(after.text, expected.text);
     assert_int_equal(after.stats.prompt_tokens, expected.stats.prompt_tokens);

@@ -1,6 +1,7 @@
 // Saved sessions: the answer after a restore is the answer without it, on both precisions and with windowed layers; and
 // nothing in a file is believed.
 #include "testing.h"
+#include "backend/reading.h"
 #include "backend/session_file.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -80,28 +81,9 @@ static const char *windowed_model(void)
     return variant_of_chat("windowed", "\"layer_types\":[\"sliding_attention\",\"full_attention\"],\"sliding_window\":24");
 }
 
-typedef struct answer {
-    char text[2000];
-    llm_stats stats;
-    llm_status status;
-} answer;
-
 static answer ask(const char *prompt)
 {
-    answer a = {0};
-    llm_chunk chunk;
-    size_t length = 0;
-    llm_stream *stream = llm_backend_generate(backend, prompt, &config, &err);
-    if (!stream) fail_msg("%s", err.message);
-    while ((a.status = llm_stream_next(stream, LLM_FOREVER, &chunk, &err)) == LLM_OK) {
-        if (chunk.kind == LLM_CHUNK_INFO) a.stats = chunk.stats;
-        if (chunk.kind != LLM_CHUNK_TEXT) continue;
-        assert_true(length + chunk.length < sizeof a.text);
-        memcpy(a.text + length, chunk.text, chunk.length);
-        length += chunk.length;
-    }
-    llm_stream_free(stream);
-    return a;
+    return read_answer(llm_backend_generate(backend, prompt, &config, &err), &err);
 }
 
 static llm_session *own(void) { return llm_backend_session(backend); }
