@@ -169,15 +169,27 @@ llm_status model_desc_check(const model_desc *desc, llm_error *err)
     return c.failed ? LLM_UNSUPPORTED_FORMAT : LLM_OK;
 }
 
+void block_desc_linears(const block_desc *block, const linear_desc *linears[BLOCK_LINEARS])
+{
+    const attention_desc *a = &block->attention;
+    const ffn_desc *f = &block->ffn;
+    const linear_desc *all[BLOCK_LINEARS] = {&a->q, &a->k, &a->v, &a->o, &f->gate, &f->up, &f->down};
+    memcpy(linears, all, sizeof all);
+}
+
+bool model_desc_is_tied(const model_desc *desc)
+{
+    return desc->head.weight == desc->embedding && desc->head.row_begin == 0 && desc->head.rows == desc->vocab_size;
+}
+
 bool model_desc_is_linear(const model_desc *desc, int tensor)
 {
     if (tensor < 0 || tensor == desc->embedding) return false;
     bool found = desc->head.weight == tensor;
-    for (int i = 0; !found && i < desc->num_blocks; i++) {
-        const attention_desc *a = &desc->blocks[i].attention;
-        const ffn_desc *f = &desc->blocks[i].ffn;
-        found = a->q.weight == tensor || a->k.weight == tensor || a->v.weight == tensor || a->o.weight == tensor ||
-                f->gate.weight == tensor || f->up.weight == tensor || f->down.weight == tensor;
+    for (int i = 0; i < desc->num_blocks; i++) {
+        const linear_desc *linears[BLOCK_LINEARS];
+        block_desc_linears(&desc->blocks[i], linears);
+        for (int j = 0; j < BLOCK_LINEARS; j++) found |= linears[j]->weight == tensor;
     }
     return found;
 }

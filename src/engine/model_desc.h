@@ -97,6 +97,14 @@ llm_status model_desc_copy(const model_desc *desc, model_desc *copy, llm_error *
 // positive and bounded, heads divide, linears lie inside their tensors. LLM_UNSUPPORTED_FORMAT names what does not fit.
 llm_status model_desc_check(const model_desc *desc, llm_error *err);
 
+// A block's linears in the order in which they are used: q, k, v, o, gate, up, down. Borrowed; one that the block does
+// not have has no weight.
+enum { BLOCK_LINEARS = 7 };
+void block_desc_linears(const block_desc *block, const linear_desc *linears[BLOCK_LINEARS]);
+
+// Whether the output head is the whole embedding.
+bool model_desc_is_tied(const model_desc *desc);
+
 // Whether linears read this tensor, and no embedding does: what adapters may change. `tensor` may be any number.
 bool model_desc_is_linear(const model_desc *desc, int tensor);
 

@@ -124,7 +124,7 @@ size_t attention_partial_bytes(const model_desc *desc, int tokens); // at most, 
 llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, llm_error *err);
 
 // ---- lora.c
-typedef enum lora_place { LORA_Q, LORA_K, LORA_V, LORA_O, LORA_GATE, LORA_UP, LORA_DOWN, LORA_PLACES, LORA_HEAD = 0 } lora_place;
+typedef enum lora_place { LORA_Q, LORA_K, LORA_V, LORA_O, LORA_GATE, LORA_UP, LORA_DOWN, LORA_PLACES = BLOCK_LINEARS, LORA_HEAD = 0 } lora_place;
 
 llm_status cpu_adapter_load(cpu_model *model, const adapter_layer *layers, int num_layers, cpu_adapter **out, llm_error *err);
 void cpu_adapter_free(cpu_adapter *adapter);

@@ -88,21 +88,11 @@ static llm_status load_linear(loader *l, const linear_desc *desc, cpu_linear *li
     return status;
 }
 
-// The linears of a block beside their places, in the order they are used.
-typedef struct linear_pair {
-    const linear_desc *desc;
-    cpu_linear *linear;
-} linear_pair;
-enum { BLOCK_LINEARS = 7 };
-
-static void block_linears(const block_desc *desc, cpu_block *block, linear_pair pairs[BLOCK_LINEARS])
+// Where a block has what block_desc_linears lists.
+static void block_places(cpu_block *block, cpu_linear *places[BLOCK_LINEARS])
 {
-    const attention_desc *attention = &desc->attention;
-    const ffn_desc *ffn = &desc->ffn;
-    linear_pair all[BLOCK_LINEARS] = {{&attention->q, &block->q}, {&attention->k, &block->k}, {&attention->v, &block->v},
-                                      {&attention->o, &block->o}, {&ffn->gate, &block->gate}, {&ffn->up, &block->up},
-                                      {&ffn->down, &block->down}};
-    memcpy(pairs, all, sizeof all);
+    cpu_linear *all[BLOCK_LINEARS] = {&block->q, &block->k, &block->v, &block->o, &block->gate, &block->up, &block->down};
+    memcpy(places, all, sizeof all);
 }
 
 static llm_status load_block(loader *l, const block_desc *desc, cpu_block *block)
@@ -111,11 +101,13 @@ static llm_status load_block(loader *l, const block_desc *desc, cpu_block *block
         {&desc->pre_attention, &block->pre_attention}, {&desc->post_attention, &block->post_attention},
         {&desc->pre_ffn, &block->pre_ffn}, {&desc->post_ffn, &block->post_ffn},
         {&desc->attention.q_norm, &block->q_norm}, {&desc->attention.k_norm, &block->k_norm}};
-    linear_pair linears[BLOCK_LINEARS];
-    block_linears(desc, block, linears);
+    const linear_desc *linears[BLOCK_LINEARS];
+    cpu_linear *places[BLOCK_LINEARS];
+    block_desc_linears(desc, linears);
+    block_places(block, places);
     llm_status status = LLM_OK;
     for (size_t i = 0; status == LLM_OK && i < sizeof norms / sizeof *norms; i++) status = load_norm(l, norms[i].desc, norms[i].norm);
-    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i].desc, linears[i].linear);
+    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i], places[i]);
     return status;
 }
 
@@ -132,11 +124,6 @@ static llm_status plan_linear(loader *l, const linear_desc *desc, cpu_linear *li
     return desc->weight == NO_TENSOR ? LLM_OK : plan_matrix(l, desc->weight, desc->rows, &linear->matrix);
 }
 
-static bool is_tied(const model_desc *desc)
-{
-    return desc->head.weight == desc->embedding && desc->head.row_begin == 0 && desc->head.rows == desc->vocab_size;
-}
-
 // Shapes every matrix and gets the memory for all of them: one piece, so that it can lie on huge pages.
 static llm_status plan(loader *l)
 {
@@ -147,11 +134,13 @@ static llm_status plan(loader *l)
     if (!l->uses || !model->blocks) return error_no_memory(l->err, "a model");
     llm_status status = plan_matrix(l, desc->embedding, desc->vocab_size, &model->embedding);
     for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) {
-        linear_pair linears[BLOCK_LINEARS];
-        block_linears(&desc->blocks[i], &model->blocks[i], linears);
-        for (int j = 0; status == LLM_OK && j < BLOCK_LINEARS; j++) status = plan_linear(l, linears[j].desc, linears[j].linear);
+        const linear_desc *linears[BLOCK_LINEARS];
+        cpu_linear *places[BLOCK_LINEARS];
+        block_desc_linears(&desc->blocks[i], linears);
+        block_places(&model->blocks[i], places);
+        for (int j = 0; status == LLM_OK && j < BLOCK_LINEARS; j++) status = plan_linear(l, linears[j], places[j]);
     }
-    if (status == LLM_OK && !is_tied(desc)) status = plan_linear(l, &desc->head, &model->head);
+    if (status == LLM_OK && !model_desc_is_tied(desc)) status = plan_linear(l, &desc->head, &model->head);
     if (status != LLM_OK) return status;
     model->weights_bytes = l->total;
     if (l->measure) return LLM_OK;
@@ -203,15 +192,17 @@ static void create_buffers(cpu_model *model, bool *complete)
     note_matrix(model, model->head.matrix.num_tiles ? &model->head.matrix : &model->embedding, wanted);
     for (int i = 0; i < desc->num_blocks; i++) {
         const attention_desc *attention = &desc->blocks[i].attention;
-        linear_pair linears[BLOCK_LINEARS];
+        const linear_desc *linears[BLOCK_LINEARS];
+        cpu_linear *places[BLOCK_LINEARS];
         widen(&work->q_stride, attention->q.rows);
         widen(&work->kv_stride, attention->k.rows);
         widen(&work->ffn_stride, desc->blocks[i].ffn.size);
-        block_linears(&desc->blocks[i], &model->blocks[i], linears);
+        block_desc_linears(&desc->blocks[i], linears);
+        block_places(&model->blocks[i], places);
         for (int j = 0; j < BLOCK_LINEARS; j++) {
-            if (linears[j].desc->weight == NO_TENSOR) continue;
-            widen(&input, linears[j].desc->cols);
-            note_matrix(model, &linears[j].linear->matrix, wanted);
+            if (linears[j]->weight == NO_TENSOR) continue;
+            widen(&input, linears[j]->cols);
+            note_matrix(model, &places[j]->matrix, wanted);
         }
     }
     for (int i = 0; i < desc->num_ropes; i++) widen(&rope_dims, desc->ropes[i].dims / 2);
@@ -250,8 +241,8 @@ static llm_status load_all(loader *l)
     if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, &model->embedding);
     for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, &desc->blocks[i], &model->blocks[i]);
     if (status == LLM_OK) status = load_norm(l, &desc->final_norm, &model->final_norm);
-    if (status == LLM_OK && !is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
-    if (status == LLM_OK && is_tied(desc)) status = load_vector(l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
+    if (status == LLM_OK && !model_desc_is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
+    if (status == LLM_OK && model_desc_is_tied(desc)) status = load_vector(l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
     if (status == LLM_OK) create_buffers(model, l->measure ? NULL : &complete);
     return complete ? status : error_no_memory(l->err, "the buffers of a forward pass");
 }

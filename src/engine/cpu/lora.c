@@ -28,11 +28,8 @@ enum { MIN_SHARED_WORK = 1 << 17 };
 static const linear_desc *linear_at(const model_desc *desc, int block, lora_place place)
 {
     if (block == desc->num_blocks) return place == LORA_HEAD ? &desc->head : NULL;
-    const attention_desc *attention = &desc->blocks[block].attention;
-    const ffn_desc *ffn = &desc->blocks[block].ffn;
-    const linear_desc *linears[LORA_PLACES] = {
-        [LORA_Q] = &attention->q, [LORA_K] = &attention->k, [LORA_V] = &attention->v, [LORA_O] = &attention->o,
-        [LORA_GATE] = &ffn->gate, [LORA_UP] = &ffn->up,     [LORA_DOWN] = &ffn->down};
+    const linear_desc *linears[BLOCK_LINEARS];
+    block_desc_linears(&desc->blocks[block], linears);
     return linears[place];
 }
 

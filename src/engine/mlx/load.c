@@ -94,25 +94,17 @@ static llm_status load_linear(loader *l, const linear_desc *desc, mlx_linear *li
     return status == LLM_OK ? load_vector(l, desc->bias, desc->row_begin, desc->rows, 0, &linear->bias) : status;
 }
 
-// The linears of a block beside their places.
-enum { BLOCK_LINEARS = 7, BLOCK_NORMS = 6 };
-typedef struct linear_pair {
-    const linear_desc *desc;
-    mlx_linear *linear;
-} linear_pair;
+enum { BLOCK_NORMS = 6 };
 typedef struct norm_pair {
     const norm_desc *desc;
     mlx_norm *norm;
 } norm_pair;
 
-static void block_linears(const block_desc *desc, mlx_block *block, linear_pair pairs[BLOCK_LINEARS])
+// Where a block has what block_desc_linears lists.
+static void block_places(mlx_block *block, mlx_linear *places[BLOCK_LINEARS])
 {
-    const attention_desc *attention = &desc->attention;
-    const ffn_desc *ffn = &desc->ffn;
-    linear_pair all[BLOCK_LINEARS] = {{&attention->q, &block->q}, {&attention->k, &block->k}, {&attention->v, &block->v},
-                                      {&attention->o, &block->o}, {&ffn->gate, &block->gate}, {&ffn->up, &block->up},
-                                      {&ffn->down, &block->down}};
-    memcpy(pairs, all, sizeof all);
+    mlx_linear *all[BLOCK_LINEARS] = {&block->q, &block->k, &block->v, &block->o, &block->gate, &block->up, &block->down};
+    memcpy(places, all, sizeof all);
 }
 
 static llm_status load_block(loader *l, const block_desc *desc, mlx_block *block)
@@ -121,11 +113,13 @@ static llm_status load_block(loader *l, const block_desc *desc, mlx_block *block
         {&desc->pre_attention, &block->pre_attention}, {&desc->post_attention, &block->post_attention},
         {&desc->pre_ffn, &block->pre_ffn}, {&desc->post_ffn, &block->post_ffn},
         {&desc->attention.q_norm, &block->q_norm}, {&desc->attention.k_norm, &block->k_norm}};
-    linear_pair linears[BLOCK_LINEARS];
-    block_linears(desc, block, linears);
+    const linear_desc *linears[BLOCK_LINEARS];
+    mlx_linear *places[BLOCK_LINEARS];
+    block_desc_linears(desc, linears);
+    block_places(block, places);
     llm_status status = LLM_OK;
     for (int i = 0; status == LLM_OK && i < BLOCK_NORMS; i++) status = load_norm(l, norms[i].desc, norms[i].norm);
-    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i].desc, linears[i].linear);
+    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i], places[i]);
     return status;
 }
 
@@ -141,11 +135,6 @@ static llm_status load_ropes(loader *l)
         if (model->rope_freqs[i]) mx_eval(l->s, &model->rope_freqs[i], 1);
     }
     return mx_scope_failure(l->s) == MX_NO_FAILURE ? LLM_OK : mlx_error(l->s, "the position embedding", l->err);
-}
-
-static bool is_tied(const model_desc *desc)
-{
-    return desc->head.weight == desc->embedding && desc->head.row_begin == 0 && desc->head.rows == desc->vocab_size;
 }
 
 static void count_use(loader *l, const linear_desc *linear)
@@ -165,11 +154,11 @@ static llm_status plan(loader *l)
     model->scope = l->s = mx_scope_create();
     if (!l->uses || !model->blocks || !model->rope_freqs || !l->s) return error_no_memory(l->err, "a model");
     count_use(l, &(linear_desc){.weight = desc->embedding, .rows = desc->vocab_size});
-    if (!is_tied(desc)) count_use(l, &desc->head);
+    if (!model_desc_is_tied(desc)) count_use(l, &desc->head);
     for (int i = 0; i < desc->num_blocks; i++) {
-        linear_pair linears[BLOCK_LINEARS];
-        block_linears(&desc->blocks[i], &model->blocks[i], linears);
-        for (int j = 0; j < BLOCK_LINEARS; j++) count_use(l, linears[j].desc);
+        const linear_desc *linears[BLOCK_LINEARS];
+        block_desc_linears(&desc->blocks[i], linears);
+        for (int j = 0; j < BLOCK_LINEARS; j++) count_use(l, linears[j]);
     }
     return LLM_OK;
 }
@@ -199,8 +188,8 @@ static llm_status load_all(loader *l)
     if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, desc->vocab_size, &model->embedding);
     for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, &desc->blocks[i], &model->blocks[i]);
     if (status == LLM_OK) status = load_norm(l, &desc->final_norm, &model->final_norm);
-    if (status == LLM_OK && !is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
-    if (status == LLM_OK && is_tied(desc)) status = load_vector(l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
+    if (status == LLM_OK && !model_desc_is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
+    if (status == LLM_OK && model_desc_is_tied(desc)) status = load_vector(l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
     if (status == LLM_OK) status = load_ropes(l);
     if (status == LLM_OK) status = mlx_model_probe(model, l->err);
     return status;
@@ -237,9 +226,10 @@ static void free_linear(mlx_linear *linear)
 static void free_block(mlx_block *block)
 {
     mlx_norm *norms[] = {&block->pre_attention, &block->post_attention, &block->pre_ffn, &block->post_ffn, &block->q_norm, &block->k_norm};
-    mlx_linear *linears[] = {&block->q, &block->k, &block->v, &block->o, &block->gate, &block->up, &block->down};
+    mlx_linear *places[BLOCK_LINEARS];
+    block_places(block, places);
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) free_norm(norms[i]);
-    for (size_t i = 0; i < sizeof linears / sizeof *linears; i++) free_linear(linears[i]);
+    for (int i = 0; i < BLOCK_LINEARS; i++) free_linear(places[i]);
 }
 
 // Gives everything back to the system: MLX's cache holds nothing of a model that is gone.
