@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static llm_status system_error(llm_error *err, const char *doing, const char *path)
@@ -152,6 +153,14 @@ llm_status file_write(const char *path, const void *data, size_t length, llm_err
 }
 
 bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+bool file_free_space(const char *path, uint64_t *bytes)
+{
+    struct statvfs fs;
+    if (statvfs(path, &fs) != 0) return false;
+    *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return true;
+}
 
 bool file_is_directory(const char *path)
 {

@@ -20,6 +20,7 @@ bool file_read_start(const char *path, char *text, size_t capacity);
 llm_status file_write(const char *path, const void *data, size_t length, llm_error *err); // temporary file, then rename
 
 bool file_exists(const char *path);
+bool file_free_space(const char *path, uint64_t *bytes); // of the file system that it is on, for this user; false: not known
 bool file_is_directory(const char *path);
 llm_status file_make_directory(const char *path, llm_error *err); // with its parents; there already is fine
 char *path_join(const char *directory, const char *name);         // returns owned (mem_free), NULL without memory

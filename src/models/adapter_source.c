@@ -5,7 +5,6 @@
 #include "models/github.h"
 #include "models/hub_names.h"
 #include <fts.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -18,25 +17,15 @@ typedef struct adapter_job {
     void *user;
 } adapter_job;
 
-static bool show_bytes(void *user, const hub_progress *p)
-{
-    char what[200];
-    const adapter_job *job = user;
-    if (!job->progress) return true;
-    snprintf(what, sizeof what, "downloading %.100s: %.1f of %.1f MB", job->adapter->source,
-             (double)p->done_bytes / 1e6, (double)p->total_bytes / 1e6);
-    return job->progress(job->user, what,
-                         p->total_bytes ? (double)p->done_bytes / (double)p->total_bytes : 0) == 0;
-}
-
 static llm_status from_hub(const adapter_job *job, char **directory, llm_error *err)
 {
     const char *id = job->adapter->source, *revision = job->adapter->tag ? job->adapter->tag : "main";
+    hub_teller teller = {id, job->progress, job->user};
     hub_request request = {.id = id,
                            .revision = revision,
                            .want = HUB_ADAPTER,
-                           .progress = show_bytes,
-                           .user = (void *)(uintptr_t)job};
+                           .progress = hub_tell,
+                           .user = &teller};
     if (job->watch)
         request.order = job->watch->order, request.progress = job->watch->progress,
         request.user = job->watch->user;
@@ -68,13 +57,14 @@ static llm_status from_github(const adapter_job *job, char **directory, llm_erro
 {
     char *folder = NULL;
     const llm_adapter *a = job->adapter;
+    hub_teller teller = {a->source, job->progress, job->user};
     github_request request = {.repository = a->source,
                               .tag = a->tag,
                               .asset = a->asset,
                               .ask = job->watch != NULL,
                               .only_look = job->only_look,
-                              .progress = show_bytes,
-                              .user = (void *)(uintptr_t)job};
+                              .progress = hub_tell,
+                              .user = &teller};
     if (job->watch)
         request.order = job->watch->order, request.progress = job->watch->progress,
         request.user = job->watch->user;

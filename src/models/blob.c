@@ -10,15 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 static llm_status system_error(const blob *b, const char *doing, llm_error *err)
 {
-    struct statvfs fs;
     int code = errno;
     if (code == ENOSPC || code == EDQUOT) {
-        uint64_t left = statvfs(b->partial_path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : 0;
+        uint64_t left = 0;
+        file_free_space(b->partial_path, &left);
         uint64_t required = b->size > b->done ? b->size - b->done : 0;
         return error_set_amounts(err, LLM_INSUFFICIENT_STORAGE, required, left,
                                  "no room for the rest of %s: %llu bytes are needed, %llu are free", b->name,

@@ -8,6 +8,7 @@
 #include "models/blob.h"
 #include "models/hub_ask.h"
 #include "models/hub_names.h"
+#include <stdio.h>
 #include <string.h>
 
 typedef struct pull {
@@ -24,6 +25,20 @@ typedef struct pull {
 
 // ---- Room and progress
 // --------------------------------------------------------------------------------------
+
+bool hub_tell(void *user, const hub_progress *p)
+{
+    char what[200];
+    const hub_teller *teller = user;
+    if (!teller->progress) return true;
+    if (!p->total_bytes)
+        snprintf(what, sizeof what, "downloading %.100s", teller->name);
+    else
+        snprintf(what, sizeof what, "downloading %.100s: %.1f of %.1f MB", teller->name,
+                 (double)p->done_bytes / 1e6, (double)p->total_bytes / 1e6);
+    return teller->progress(teller->user, what,
+                            p->total_bytes ? (double)p->done_bytes / (double)p->total_bytes : 0) == 0;
+}
 
 llm_status hub_check_room(const hub_settings *settings, const char *folder, uint64_t required, llm_error *err)
 {

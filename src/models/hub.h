@@ -27,6 +27,14 @@ typedef struct hub_request {
 // counts.
 llm_status hub_pull(const hub_settings *settings, const hub_request *request, char **path, llm_error *err);
 
+// Tells an llm_progress_function: a hub_request's `progress`, with the address of one of these as `user`.
+typedef struct hub_teller {
+    const char *name;               // of what is downloaded
+    llm_progress_function progress; // NULL: nobody is told
+    void *user;
+} hub_teller;
+bool hub_tell(void *teller, const hub_progress *progress);
+
 llm_status hub_not_cached(const char *id, llm_error *err); // LLM_DOWNLOAD_FAILED, for offline use
 // LLM_INSUFFICIENT_STORAGE when the folder's file system has less than `required` bytes free.
 llm_status hub_check_room(const hub_settings *settings, const char *folder, uint64_t required,

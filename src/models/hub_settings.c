@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/statvfs.h>
 
 static const char *variable(const char *name)
 {
@@ -22,14 +21,6 @@ static bool is_true(const char *name)
     for (size_t i = 0; value && i < sizeof words / sizeof *words; i++)
         if (strcasecmp(value, words[i]) == 0) return true;
     return false;
-}
-
-static bool free_space(const char *folder, uint64_t *bytes)
-{
-    struct statvfs fs;
-    if (statvfs(folder, &fs) != 0) return false;
-    *bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
-    return true;
 }
 
 // ---- Folders ----------------------------------------------------------------------------------------------
@@ -150,7 +141,7 @@ llm_status hub_settings_read(hub_settings *s, llm_error *err)
 {
     const char *endpoint = variable("HF_ENDPOINT"), *github = variable("GITHUB_API_URL");
     *s = (hub_settings){
-        .stall_seconds = 30, .retry_ms = 1000, .max_tries = 6, .max_parallel = 4, .free_space = free_space};
+        .stall_seconds = 30, .retry_ms = 1000, .max_tries = 6, .max_parallel = 4, .free_space = file_free_space};
     s->offline = is_true("HF_HUB_OFFLINE") || is_true("TRANSFORMERS_OFFLINE");
     s->endpoint = without_slash(endpoint ? endpoint : "https://huggingface.co");
     s->github = without_slash(github ? github : "https://api.github.com");

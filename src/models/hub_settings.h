@@ -16,7 +16,7 @@ typedef struct hub_settings {
     int retry_ms;       // 1000: the first pause before another try; each further one is twice as long
     int max_tries;      // 6: tries in a row that brought nothing
     int max_parallel;   // 4: transfers at a time
-    bool (*free_space)(const char *folder, uint64_t *bytes); // statvfs; tests put their own here
+    bool (*free_space)(const char *folder, uint64_t *bytes); // file_free_space; tests put their own here
 } hub_settings;
 
 // A value that cannot be used is LLM_INVALID_ARGUMENT; a token's value is never part of a message.

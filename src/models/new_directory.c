@@ -3,14 +3,13 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "models/cache_tree.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 static llm_status system_error(llm_error *err, const char *doing, const char *path)
 {
@@ -37,15 +36,11 @@ static llm_status check_destination(const char *path, llm_error *err)
     return error_set(err, LLM_INVALID_ARGUMENT, "the destination %s exists already", path);
 }
 
-// Removes a directory and the files in it: it is ours, and flat.
+// What cannot be removed stays: the error that led here matters more.
 static void remove_directory(const char *path)
 {
-    DIR *dir = opendir(path);
-    if (dir) {
-        for (struct dirent *entry; (entry = readdir(dir));) unlinkat(dirfd(dir), entry->d_name, 0);
-        closedir(dir);
-    }
-    rmdir(path);
+    uint64_t freed = 0;
+    tree_remove(path, &freed, NULL);
 }
 
 // `temporary` is a template for mkdtemp beside the destination, so that the final rename stays on one file
@@ -92,10 +87,8 @@ llm_status new_directory_make(const char *destination, new_directory_fill fill, 
 
 llm_status new_directory_check_space(const char *directory, uint64_t needed, llm_error *err)
 {
-    struct statvfs fs;
-    if (statvfs(directory, &fs) != 0) return LLM_OK; // writing will tell
-    uint64_t available = (uint64_t)fs.f_bavail * fs.f_frsize;
-    if (needed <= available) return LLM_OK;
+    uint64_t available = 0;
+    if (!file_free_space(directory, &available) || needed <= available) return LLM_OK; // not known: writing will tell
     return error_set_amounts(err, LLM_INSUFFICIENT_STORAGE, needed, available,
                              "the converted model needs %llu MB, there are %llu MB free",
                              (unsigned long long)(needed >> 20), (unsigned long long)(available >> 20));

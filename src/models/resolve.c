@@ -9,7 +9,6 @@
 #include "models/import.h"
 #include "models/presets.h"
 #include "models/transfer.h"
-#include <stdio.h>
 #include <string.h>
 
 typedef enum resolve_mode { ONLY_LOOK, CACHED_ONLY, WHAT_IS_MISSING, WHAT_IS_NEWEST } resolve_mode;
@@ -46,30 +45,17 @@ static llm_status import(const resolve_job *job, const char *path, char **direct
 
 // ---- The hub ----------------------------------------------------------------------------------------------
 
-static bool show_bytes(void *user, const hub_progress *p)
-{
-    char what[200];
-    const resolve_job *job = user;
-    if (!job->progress) return true;
-    if (!p->total_bytes)
-        snprintf(what, sizeof what, "downloading %.100s", job->base);
-    else
-        snprintf(what, sizeof what, "downloading %.100s: %.1f of %.1f MB", job->base,
-                 (double)p->done_bytes / 1e6, (double)p->total_bytes / 1e6);
-    return job->progress(job->user, what,
-                         p->total_bytes ? (double)p->done_bytes / (double)p->total_bytes : 0) == 0;
-}
-
 static llm_status pull(const resolve_job *job, const char *id, const char *gguf, char **path, llm_error *err)
 {
+    hub_teller teller = {job->base, job->progress, job->user};
     hub_request request = {.id = id, .revision = job->revision, .want = HUB_MODEL, .gguf = gguf};
     if (job->mode == WHAT_IS_NEWEST) {
         request.order = job->watch->order;
         request.progress = job->watch->progress;
         request.user = job->watch->user;
     } else {
-        request.progress = show_bytes;
-        request.user = (void *)(uintptr_t)job;
+        request.progress = hub_tell;
+        request.user = &teller;
     }
     return hub_pull(&job->settings, &request, path, err);
 }
