@@ -156,6 +156,22 @@ void llm_session_free(llm_session *session)
 
 // ---- Asking and being told ----------------------------------------------------------------------------------
 
+// What is told to an idle model at once. True: the model is the caller's, and the lock, which it holds, is open until the
+// end. False: there is no model, or it is in use.
+static bool begin_brief_use(llm_backend *backend)
+{
+    if (backend->phase != PHASE_LOADED || !backend_is_free(backend)) return false;
+    backend_own(backend, OWNER_BRIEF);
+    pthread_mutex_unlock(&backend->lock);
+    return true;
+}
+
+static void end_brief_use(llm_backend *backend)
+{
+    pthread_mutex_lock(&backend->lock);
+    backend_release(backend);
+}
+
 static llm_status no_session(llm_error *err)
 {
     return error_set(err, LLM_INVALID_ARGUMENT, "the session is NULL");
@@ -197,12 +213,9 @@ llm_status llm_session_set_system_prompt(llm_session *session, const char *text,
     if (!err) err = &unused;
     *err = (llm_error){0};
     pthread_mutex_lock(&backend->lock);
-    if (backend->phase == PHASE_LOADED && backend_is_free(backend)) {
-        backend_own(backend, OWNER_BRIEF);
-        pthread_mutex_unlock(&backend->lock);
+    if (begin_brief_use(backend)) {
         status = session_tell_prompt(backend, text, err);
-        pthread_mutex_lock(&backend->lock);
-        backend_release(backend);
+        end_brief_use(backend);
     }
     if (status == LLM_OK) {
         char *old = session->system_prompt;
@@ -232,12 +245,9 @@ llm_status llm_session_reset(llm_session *session, llm_error *err)
     if (!err) err = &unused;
     *err = (llm_error){0};
     pthread_mutex_lock(&backend->lock);
-    if (backend->phase == PHASE_LOADED && backend_is_free(backend)) {
-        backend_own(backend, OWNER_BRIEF);
-        pthread_mutex_unlock(&backend->lock);
+    if (begin_brief_use(backend)) {
         status = session_begin(session, true, err);
-        pthread_mutex_lock(&backend->lock);
-        backend_release(backend);
+        end_brief_use(backend);
     } else if (backend->phase == PHASE_LOADED) {
         session->fresh = true;
     }
