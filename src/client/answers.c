@@ -2,9 +2,9 @@
 // turn in the same order on the caller's thread.
 #include "client/backend.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "client/request.h"
 #include "client/stream.h"
-#include <signal.h>
 #include <string.h>
 
 // ---- The queue. All of this section holds the lock --------------------------------------------------------
@@ -163,15 +163,10 @@ static void *worker_main(void *user)
     return NULL;
 }
 
-// Signals are for the application's threads. Holds the lock.
+// Holds the lock.
 static llm_status start_worker(llm_backend *backend, llm_error *err)
 {
-    sigset_t all, before;
-    if (backend->has_worker) return LLM_OK;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    backend->has_worker = !pthread_create(&backend->worker, NULL, worker_main, backend);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (!backend->has_worker) backend->has_worker = thread_start(&backend->worker, worker_main, backend);
     return backend->has_worker ? LLM_OK : error_no_memory(err, "a backend's thread");
 }
 

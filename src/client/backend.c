@@ -198,8 +198,7 @@ llm_status llm_backend_load(llm_backend *backend, const llm_model_spec *spec, ll
 {
     llm_model_spec whole;
     if (!backend) return error_set(err, LLM_INVALID_ARGUMENT, "the backend is NULL");
-    llm_status status = spec_read(spec, &whole, err);
-    if (status == LLM_OK) status = spec_check(&whole, err);
+    llm_status status = spec_read_checked(spec, &whole, err);
     if (status != LLM_OK) return status;
     llm_model_spec *copy = llm_model_spec_copy(&whole);
     if (!copy) return error_no_memory(err, "a model spec");

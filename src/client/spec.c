@@ -86,6 +86,12 @@ llm_status spec_check(const llm_model_spec *spec, llm_error *err)
     return check_adapter(&spec->adapter, err);
 }
 
+llm_status spec_read_checked(const llm_model_spec *spec, llm_model_spec *whole, llm_error *err)
+{
+    llm_status status = spec_read(spec, whole, err);
+    return status == LLM_OK ? spec_check(whole, err) : status;
+}
+
 llm_status spec_check_adapter(const llm_adapter *adapter, llm_error *err)
 {
     if (!adapter || adapter->kind == LLM_ADAPTER_NONE) return error_set(err, LLM_INVALID_ARGUMENT, "the adapter is missing");

@@ -198,6 +198,5 @@ llm_cached_model *llm_cache_list_copy(int *count, llm_error *err)
 bool llm_cache_has(const llm_model_spec *spec)
 {
     llm_model_spec whole;
-    return spec_read(spec, &whole, NULL) == LLM_OK && spec_check(&whole, NULL) == LLM_OK &&
-           model_is_cached(&whole);
+    return spec_read_checked(spec, &whole, NULL) == LLM_OK && model_is_cached(&whole);
 }

@@ -1,5 +1,6 @@
 // llm_download: a pull on a thread of its own, and the orders given to it.
 #include "base/mem.h"
+#include "base/thread.h"
 #include "client/spec.h"
 #include "client/wait.h"
 #include "models/adapter_source.h"
@@ -63,13 +64,13 @@ static void destroy(llm_download *d, bool made_condition, bool made_lock)
 llm_download *llm_download_start(const llm_model_spec *spec, llm_error *err)
 {
     llm_model_spec whole;
-    if (spec_read(spec, &whole, err) != LLM_OK || spec_check(&whole, err) != LLM_OK) return NULL;
+    if (spec_read_checked(spec, &whole, err) != LLM_OK) return NULL;
     llm_download *d = mem_alloc_zero(1, sizeof *d);
     if (!d) return error_no_memory(err, "a download"), NULL;
     d->spec = llm_model_spec_copy(&whole);
     bool lock = d->spec && pthread_mutex_init(&d->lock, NULL) == 0,
          condition = lock && wait_init(&d->changed);
-    if (condition && pthread_create(&d->thread, NULL, run, d) == 0) return d;
+    if (condition && thread_start(&d->thread, run, d)) return d;
     destroy(d, condition, lock);
     error_no_memory(err, "a download");
     return NULL;

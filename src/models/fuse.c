@@ -304,7 +304,6 @@ llm_status llm_fuse(const llm_model_spec *spec, const char *destination, const l
     if (!destination) return error_set(err, LLM_INVALID_ARGUMENT, "the destination is NULL");
     llm_fuse_options_init(&job.options);
     llm_status status = options ? options_read(&job.options, sizeof job.options, options, "llm_fuse_options_init", err) : LLM_OK;
-    if (status == LLM_OK) status = spec_read(spec, &whole, err);
-    if (status == LLM_OK) status = spec_check(&whole, err);
+    if (status == LLM_OK) status = spec_read_checked(spec, &whole, err);
     return status == LLM_OK ? fuse(&whole, destination, &job, err) : status;
 }

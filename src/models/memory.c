@@ -133,8 +133,7 @@ llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_o
     llm_model_spec whole;
     llm_mlx_options settings = {.size = sizeof settings};
     if (!estimate) return error_set(err, LLM_INVALID_ARGUMENT, "the estimate is NULL");
-    llm_status status = spec_read(spec, &whole, err);
-    if (status == LLM_OK) status = spec_check(&whole, err);
+    llm_status status = spec_read_checked(spec, &whole, err);
     if (status == LLM_OK && options) status = options_read(&settings, sizeof settings, options, "llm_mlx_options_init", err);
     return status == LLM_OK ? memory_estimate_spec(&whole, &settings, estimate, err) : status;
 }

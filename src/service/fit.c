@@ -10,8 +10,7 @@ static llm_status read_limit(llm_service *service, const llm_model_spec *spec, l
 {
     llm_system_memory memory;
     if (!service) return error_set(err, LLM_INVALID_ARGUMENT, "the service is NULL");
-    llm_status status = spec_read(spec, whole, err);
-    if (status == LLM_OK) status = spec_check(whole, err);
+    llm_status status = spec_read_checked(spec, whole, err);
     if (status == LLM_OK) status = memory_read(service->mlx.memory, service->mlx.memory_user, &memory, err);
     if (status == LLM_OK) *limit = memory.total_bytes / 100 * PERCENT;
     return status;

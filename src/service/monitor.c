@@ -1,5 +1,6 @@
 // The thread that watches memory, and unloads when it gets short.
 #include "base/clock.h"
+#include "base/thread.h"
 #include "client/wait.h"
 #include "service/service.h"
 
@@ -62,7 +63,7 @@ llm_status llm_service_start_monitoring(llm_service *service, llm_error *err)
     if (!m->runs) {
         m->stop = false;
         m->watch = (pressure_watch){0};
-        m->runs = service_start_thread(&m->thread, monitor_main, service);
+        m->runs = thread_start(&m->thread, monitor_main, service);
     }
     bool runs = m->runs;
     pthread_mutex_unlock(&m->control);

@@ -132,8 +132,7 @@ static llm_status copy_spec(const llm_model_spec *spec, llm_model_spec **copy, l
     llm_model_spec whole;
     *copy = NULL;
     if (!spec) return LLM_OK;
-    llm_status status = spec_read(spec, &whole, err);
-    if (status == LLM_OK) status = spec_check(&whole, err);
+    llm_status status = spec_read_checked(spec, &whole, err);
     if (status == LLM_OK && !(*copy = llm_model_spec_copy(&whole))) status = error_no_memory(err, "a model spec");
     return status;
 }

@@ -1,11 +1,10 @@
 // llm_service: its life, and what it is asked.
 #include "service/service.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "base/utf8.h"
 #include "client/options.h"
 #include "client/spec.h"
-#include "models/resolve.h"
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,16 +56,6 @@ static llm_backend *create_backend(llm_service *service, llm_error *err)
     return backend;
 }
 
-bool service_start_thread(pthread_t *thread, void *(*body)(void *), void *user)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = !pthread_create(thread, NULL, body, user);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return started;
-}
-
 static llm_status create_slots(llm_service *service, llm_error *err)
 {
     llm_status status = copy_mlx_options(service, err);
@@ -78,7 +67,7 @@ static llm_status create_slots(llm_service *service, llm_error *err)
         s->service = service;
         if (!(s->backend = create_backend(service, err))) return LLM_INTERNAL_ERROR; // err says it
         service->num_slots++;
-        s->has_thread = service_start_thread(&s->thread, slot_main, s);
+        s->has_thread = thread_start(&s->thread, slot_main, s);
         if (!s->has_thread) return error_no_memory(err, "a service's thread");
     }
     return LLM_OK;
@@ -196,9 +185,7 @@ void llm_service_reset(llm_service *service)
 
 bool llm_service_is_cached(llm_service *service, const llm_model_spec *spec)
 {
-    llm_model_spec whole;
-    if (!service || spec_read(spec, &whole, NULL) != LLM_OK || spec_check(&whole, NULL) != LLM_OK) return false;
-    return model_is_cached(&whole);
+    return service && llm_cache_has(spec);
 }
 
 static int by_last_used(const void *a, const void *b)

@@ -71,7 +71,6 @@ struct llm_service {
 };
 
 // ---- service.c
-bool service_start_thread(pthread_t *thread, void *(*body)(void *), void *user); // signals are for the application's threads
 int service_unload_all(llm_service *service); // returns how many models that were
 
 // ---- monitor.c

@@ -5,7 +5,7 @@
 #include "engine/cpu/pool.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include <pthread.h>
+#include "base/thread.h"
 #include <stdatomic.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -145,7 +145,7 @@ static llm_status start_worker(thread_pool *pool, int thread, llm_error *err)
     worker_start *start = mem_alloc(sizeof *start);
     if (!start) return error_no_memory(err, "a worker thread");
     *start = (worker_start){pool, thread};
-    if (pthread_create(&pool->threads[thread - 1], NULL, worker_main, start) != 0) {
+    if (!thread_start(&pool->threads[thread - 1], worker_main, start)) {
         mem_free(start);
         return error_set(err, LLM_OUT_OF_MEMORY, "cannot start worker thread %d of %d", thread, pool->num_threads);
     }

@@ -1,7 +1,6 @@
 // A queue of one: callers take turns in handing a job over.
 #include "engine/mlx/worker.h"
-#include <pthread.h>
-#include <signal.h>
+#include "base/thread.h"
 
 typedef struct job {
     void (*function)(void *arg);
@@ -32,15 +31,11 @@ static void *run(void *unused)
     return NULL;
 }
 
-// Signals are the application's: neither this thread nor those that MLX starts from it take any.
+// Those that MLX starts from this thread take no signals, either.
 static bool start(void)
 {
-    sigset_t all, old;
     pthread_t thread;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool started = pthread_create(&thread, NULL, run, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    bool started = thread_start(&thread, run, NULL);
     if (started) pthread_detach(thread);
     return started;
 }
