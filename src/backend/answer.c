@@ -67,7 +67,7 @@ static llm_status create_sampler(answer *a)
 
 static llm_status forward(answer *a, const int32_t *tokens, int count, bool want_logits)
 {
-    engine_batch_item item = {a->session->seq, tokens, count, want_logits ? 1 : 0};
+    engine_batch_item item = {a->session->seq, tokens, count, want_logits ? 1 : 0, false};
     if (!token_list_append(&a->session->ledger, tokens, (size_t)count)) return error_no_memory(a->err, "the ledger of tokens");
     llm_status status = engine_forward(a->model->weights, &item, 1, a->logits, a->err);
     if (status != LLM_OK) a->session->ledger.count -= (size_t)count;
