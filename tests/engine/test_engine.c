@@ -155,6 +155,53 @@ static void test_batches_and_threads_do_not_change_a_bit(void **state)
     for_all_cases(check_batches, "batches and threads, differing bits");
 }
 
+enum { LONG_TEXT = 200, WRONG_TOKENS = 3 };
+
+// Tokens forwarded one by one on one thread, and on two threads in precise items of all sizes, each with wrong tokens behind
+// it that are trimmed, behind blocks that windows no longer need, too: the same bits.
+static void check_precise(const char *name, double *worst)
+{
+    (void)worst;
+    opened o, single;
+    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 2, &o);
+    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 1, &single);
+    engine_seq *alone = new_seq(&single), *several = new_seq(&o);
+    int32_t tokens[LONG_TEXT + WRONG_TOKENS];
+    int context = o.golden.files.desc.context_length, total = context < LONG_TEXT ? context : LONG_TEXT;
+    float *logits = mem_alloc_zero((LONG_TEXT + WRONG_TOKENS) * (size_t)o.vocab, sizeof *logits);
+    float *expected = mem_alloc_zero((size_t)o.vocab, sizeof *expected);
+    for (int i = 0; i < total; i++) tokens[i] = o.ids[i % o.total];
+    for (int begin = 0, size = 0, rows; begin < total; begin += rows) {
+        rows = size++ % 19 + 1;
+        if (rows > total - begin) rows = total - begin;
+        int wrong = total - begin - rows < WRONG_TOKENS ? total - begin - rows : WRONG_TOKENS;
+        int32_t item_tokens[LONG_TEXT];
+        memcpy(item_tokens, tokens + begin, (size_t)(rows + wrong) * sizeof *tokens);
+        for (int i = rows; i < rows + wrong; i++) item_tokens[i] = (item_tokens[i] + 1) % o.vocab;
+        engine_batch_item item = {several, item_tokens, rows + wrong, rows + wrong, true};
+        assert_ok(engine_forward(o.model, &item, 1, logits, &err));
+        assert_ok(engine_seq_trim(several, begin + rows, &err));
+        for (int i = 0; i < rows; i++) {
+            engine_batch_item one = {alone, tokens + begin + i, 1, 1, false};
+            assert_ok(engine_forward(single.model, &one, 1, expected, &err));
+            assert_repeated(name, "a precise token", logits + (size_t)i * (size_t)o.vocab, expected, o.vocab);
+        }
+    }
+    mem_free(logits);
+    mem_free(expected);
+    engine_seq_free(alone);
+    engine_seq_free(several);
+    close_case(&o);
+    close_case(&single);
+}
+
+static void test_precise_tokens_have_the_bits_of_single_ones(void **state)
+{
+    (void)state;
+    if (!tested) skip();
+    for_all_cases(check_precise, "precise tokens of one call, differing bits");
+}
+
 static const char *const few_cases[] = {"llama-q4-g64", "gemma3-text-q4-g32", "phi3-longrope", "gemma2", NULL};
 
 static void test_fork_and_trim_continue_where_they_should(void **state)
@@ -385,6 +432,7 @@ int main(void)
         ENGINE_TEST(test_exact_precision_agrees_with_mlx),
         ENGINE_TEST(test_fast_precision_is_close_to_mlx),
         ENGINE_TEST(test_batches_and_threads_do_not_change_a_bit),
+        ENGINE_TEST(test_precise_tokens_have_the_bits_of_single_ones),
         ENGINE_TEST(test_fork_and_trim_continue_where_they_should),
         ENGINE_TEST(test_saved_sequences_continue_with_the_same_bits),
         ENGINE_TEST(test_wrong_calls_are_refused_and_change_nothing),
