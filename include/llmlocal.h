@@ -320,7 +320,8 @@ LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens
 
 // Adapters beside the loaded model, whose weights stay untouched: requests choose among them (config.adapters), so they
 // are switched from one request or session to the next. They go when the model does. Both block, and wait for the requests
-// that were made before. A name that is there already: LLM_INVALID_ARGUMENT.
+// that were made before. A name that is there already: LLM_INVALID_ARGUMENT; an adapter for which there is no memory now:
+// LLM_INSUFFICIENT_MEMORY.
 LLM_API llm_status llm_backend_add_adapter(llm_backend *backend, const char *name, const llm_adapter *adapter, llm_error *err);
 // A name that is not there, and the spec's own: LLM_INVALID_ARGUMENT.
 LLM_API llm_status llm_backend_remove_adapter(llm_backend *backend, const char *name, llm_error *err);
@@ -376,6 +377,16 @@ typedef struct llm_system_memory {
 } llm_system_memory;
 // Linux: /proc and cgroup versions 1 and 2, up to the root.
 LLM_API llm_status llm_system_memory_read(llm_system_memory *memory, llm_error *err);
+
+// Whether a model fits. Loads, llm_service_check_memory and the command all judge by this one rule.
+typedef enum llm_memory_fit {
+    LLM_FITS,       // right now
+    LLM_FITS_LATER, // it is at most 80 % of total_bytes, but more than available_bytes
+    LLM_FITS_NEVER  // it is more than 80 % of total_bytes, or `memory` is NULL
+} llm_memory_fit;
+// `bytes`: an estimate's total.
+LLM_API llm_memory_fit llm_memory_fits(uint64_t bytes, const llm_system_memory *memory);
+
 // Figures from elsewhere: for tests, and for applications with a budget of their own. Any thread.
 typedef llm_status (*llm_memory_function)(void *user, llm_system_memory *memory, llm_error *err);
 
@@ -400,19 +411,19 @@ typedef struct llm_mlx_options {
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);
 // Runs models in MLX's format. Its loads estimate first what the model takes (llm_model_estimate_memory), and are
-// LLM_INSUFFICIENT_MEMORY, with both amounts, before any weight is read when that is more than what is available.
+// LLM_INSUFFICIENT_MEMORY, with both amounts, before any weight is read unless that fits now (llm_memory_fits).
 LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
 
 // By the headers of the model's files alone.
 typedef struct llm_memory_estimate {
-    uint64_t weights_bytes;      // as the engine keeps them
+    uint64_t weights_bytes;      // as the engine keeps them, the spec's adapter included
     uint64_t kv_bytes_per_token; // of the KV cache, before any window is full
     uint64_t kv_bytes;           // of the KV cache with `context_length` tokens in it
-    uint64_t work_bytes;         // buffers and tokenizer
+    uint64_t work_bytes;         // buffers, tokenizer, and what only loading takes
     uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
     int context_length;          // the spec's; where it says none, the model's, but no more than 4096
 } llm_memory_estimate;
-// Reads the headers of the files of a model that is on this machine, and nothing more.
+// Reads the headers of the files of a model, and of the spec's adapter, that are on this machine, and nothing more.
 LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
                                              llm_memory_estimate *estimate, llm_error *err);
 

@@ -161,7 +161,8 @@ static llm_status mlx_score(void *state, const int32_t *tokens, int num_tokens, 
 
 static llm_status mlx_add_adapter(void *state, const char *name, const llm_adapter *source, llm_error *err)
 {
-    return adapters_add(&((mlx_backend *)state)->model, name, source, err);
+    mlx_backend *b = state;
+    return adapters_add(&b->model, name, source, &b->options, err);
 }
 
 static llm_status mlx_remove_adapter(void *state, const char *name, llm_error *err)
