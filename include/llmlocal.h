@@ -270,6 +270,7 @@ typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
     uint64_t cache_bytes, peak_bytes; // of the engine: freed memory that it keeps; the most that it has used so far
+    int context_tokens, context_length; // tokens that the latest answer's sequence holds, and may hold; a service's: 0
 } llm_memory;
 
 // The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load
@@ -522,13 +523,35 @@ LLM_API llm_status llm_service_memory(llm_service *service, llm_memory *memory, 
 LLM_API llm_status llm_service_start_monitoring(llm_service *service, llm_error *err); // watching already: LLM_OK
 LLM_API void llm_service_stop_monitoring(llm_service *service);                        // waits for the thread that watches
 
-// Whether the model's estimate (filled in; may be NULL) is at most 80 % of the machine's memory, or of the control group's
-// limit: LLM_OK, or LLM_INSUFFICIENT_MEMORY with the amounts. What is in use right now does not count.
+// Whether the model's estimate (filled in; may be NULL) fits now or later (llm_memory_fits): LLM_OK, or LLM_INSUFFICIENT_MEMORY
+// with the amounts. What is in use right now does not count.
 LLM_API llm_status llm_service_check_memory(llm_service *service, const llm_model_spec *spec, llm_memory_estimate *estimate,
                                             llm_error *err);
 // The longest context within the same bounds, at most the one the model was made for; spec.estimated_memory does not count.
 // LLM_INSUFFICIENT_MEMORY: there is none.
 LLM_API llm_status llm_service_recommended_context(llm_service *service, const llm_model_spec *spec, int *tokens, llm_error *err);
+
+// ---- Who holds models ------------------------------------------------------------------------------------------
+//
+// A program may let the other processes of its user see what a backend holds; nothing is told unless it asks for that. It is
+// told by a file in $XDG_RUNTIME_DIR/llmlocal (without that: /tmp/llmlocal-<uid>), which nobody else may read.
+
+// As long as it lives, llm_holders_copy of every process has the backend's model.
+typedef struct llm_announcement llm_announcement;
+// `program` says who that is, for people: "llmlocal chat". A thread keeps the figures up to half a second old.
+LLM_API llm_announcement *llm_announcement_create(llm_backend *backend, const char *program, llm_error *err);
+LLM_API void llm_announcement_free(llm_announcement *announcement); // before its backend
+
+// A model in some process's memory.
+typedef struct llm_holder {
+    int64_t pid;
+    const char *program, *model, *engine; // the announcement's word, the spec's id, the engine's name
+    uint64_t weights_bytes, kv_bytes, work_bytes, resident_bytes; // as in llm_memory
+    int context_tokens, context_length;   // likewise
+    int64_t since;                        // seconds since 1970
+} llm_holder;
+// What this user's processes hold now, by pid: *count of them in one block (llm_free). What ended processes left is removed.
+LLM_API llm_holder *llm_holders_copy(int *count, llm_error *err);
 
 // ---- One's own backend -----------------------------------------------------------------------------------------
 
