@@ -176,6 +176,10 @@ typedef struct llm_generation_config {
     const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
     const llm_adapter_use *adapters; // for this request; they add up. A session that goes on with others reads its prompt anew
     int num_adapters;          // 0: the model spec's adapter, if it has one; LLM_NO_ADAPTERS: the bare model; at most 16
+    // 0: off; N, at most 32: where the latest tokens stood before in prompt or answer, up to N of those that followed there are
+    // verified in one step, when that has paid lately. The answer is the same, sampled or greedy, sooner where it repeats its
+    // prompt. 7 is a good number. On engines whose rounding depends on the number of tokens (mlx) near ties may fall differently.
+    int speculate;
 } llm_generation_config;
 
 LLM_API void llm_generation_config_init(llm_generation_config *config);
@@ -214,6 +218,7 @@ typedef struct llm_stats {
     double load_seconds;       // of the model, when this request loaded it; else 0
     double prefill_seconds, decode_seconds;
     double first_token_seconds; // from the request (waiting for others included) to the first chunk
+    int proposed_tokens, accepted_tokens; // config.speculate: verified ahead, and of these, part of the answer
 } llm_stats;
 
 // A token and how likely it was.

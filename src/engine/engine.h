@@ -9,7 +9,7 @@
 #include "formats/dtype.h"
 
 // Appended to, never reordered; a plugin built for another version is refused.
-#define ENGINE_API_VERSION 3
+#define ENGINE_API_VERSION 4
 
 typedef enum engine_precision { PRECISION_FAST, PRECISION_EXACT } engine_precision;
 
@@ -45,11 +45,15 @@ typedef struct engine_model engine_model;
 typedef struct engine_seq engine_seq;
 typedef struct engine_adapter engine_adapter;
 
-// One sequence's part of a batch: its next `num_tokens` tokens; one token alone may be computed more precisely than several. Logits are wanted for the last `num_logits` of them.
+// One sequence's part of a batch: its next `num_tokens` tokens. Logits are wanted for the last `num_logits` of them. One token
+// alone may be computed more precisely than several; `precise` asks for that precision for each of several: the CPU
+// engine's results are then bit for bit those of forwarding them one by one, another engine's may differ by rounding. Until
+// the next forward, trimming to any length that was reached by precise tokens of the last one works, windows or not.
 typedef struct engine_batch_item {
     engine_seq *seq;
     const int32_t *tokens;
     int num_tokens, num_logits;
+    bool precise;
 } engine_batch_item;
 
 // A low-rank change to the product of one weight W [rows, cols] with x, before the bias and in float32:
