@@ -133,6 +133,9 @@ typedef struct engine_methods {
     void (*adapter_free)(void *adapter);
     // The sequence is empty. Its forks have the same adapters; the arrays are the caller's.
     llm_status (*seq_set_adapters)(void *seq, void *const *adapters, const float *strengths, int count, llm_error *err);
+    // NULL: the arrays as given
+    llm_status (*adapter_estimate)(void *state, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                                   engine_memory *memory, llm_error *err);
 } engine_methods;
 
 // `name`: "cpu", "mlx", or "auto"/NULL for the best one here. Unknown or missing: LLM_UNSUPPORTED_FORMAT with the reason.
@@ -150,6 +153,9 @@ llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err);
 enum { ENGINE_ESTIMATE_CALL = 512 };
 llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weights *weights, int num_tokens,
                            engine_memory *memory, llm_error *err);
+// What an adapter adds to that, by its shapes: weights and buffers. Its arrays are not read; of `gain` it counts whether it is NULL.
+llm_status engine_estimate_adapter(engine *e, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                                   engine_memory *memory, llm_error *err);
 // The tensors as stored, a KV cache of 16 bits, and buffers of one call.
 void engine_estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory);
 
