@@ -75,12 +75,12 @@ static llm_status load_weights(model_files *files, llm_progress_function progres
     return engine_model_load(model->device, &files->desc, &weights, pass_progress, &pass, &model->weights, err);
 }
 
-static llm_status identify(loaded_model *model, const llm_model_spec *spec, const char *directory, const model_files *files,
+static llm_status identify(loaded_model *model, const llm_model_spec *spec, const model_files *files, const adapter *own,
                            llm_error *err)
 {
     model->name = mem_copy_string(spec->id ? spec->id : spec->base);
     if (!model->name) return error_no_memory(err, "a model");
-    return model_fingerprint(directory, files, &spec->adapter, model->fingerprint, err);
+    return model_fingerprint(model->directory, files, own, model->fingerprint, err);
 }
 
 llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *options, llm_progress_function progress,
@@ -103,7 +103,7 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
         model->context_length = files.desc.context_length;
         if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
         find_end_tokens(model, &files.config);
-        status = identify(model, spec, model->directory, &files, err);
+        status = identify(model, spec, &files, &own, err);
         model->precision = options->precision;
     }
     if (status == LLM_OK) status = load_weights(&files, progress, user, model, err);
