@@ -294,6 +294,11 @@ mx_array *mx_slice_update(mx_scope *s, const mx_array *a, const mx_array *update
     });
 }
 
+mx_array *mx_contiguous(mx_scope *s, const mx_array *a)
+{
+    return node(s, [&] { return mx::contiguous(at(a)); });
+}
+
 mx_array *mx_concatenate(mx_scope *s, mx_array *const *arrays, int count, int axis)
 {
     return node(s, [&] {
@@ -313,6 +318,11 @@ mx_array *mx_take(mx_scope *s, const mx_array *a, const mx_array *indices, int a
 mx_array *mx_add(mx_scope *s, const mx_array *a, const mx_array *b)
 {
     return node(s, [&] { return mx::add(at(a), at(b)); });
+}
+
+mx_array *mx_subtract(mx_scope *s, const mx_array *a, const mx_array *b)
+{
+    return node(s, [&] { return mx::subtract(at(a), at(b)); });
 }
 
 mx_array *mx_multiply(mx_scope *s, const mx_array *a, const mx_array *b)

@@ -65,12 +65,14 @@ mx_array *mx_reshape(mx_scope *s, const mx_array *a, const int *shape, int dims)
 mx_array *mx_swap_axes(mx_scope *s, const mx_array *a, int axis1, int axis2);
 mx_array *mx_slice(mx_scope *s, const mx_array *a, int axis, int begin, int end);
 mx_array *mx_slice_update(mx_scope *s, const mx_array *a, const mx_array *update, int axis, int begin);
+mx_array *mx_contiguous(mx_scope *s, const mx_array *a); // in memory row by row
 mx_array *mx_concatenate(mx_scope *s, mx_array *const *arrays, int count, int axis);
 mx_array *mx_take(mx_scope *s, const mx_array *a, const mx_array *indices, int axis);
 
 // ---- Arithmetic
 
 mx_array *mx_add(mx_scope *s, const mx_array *a, const mx_array *b);
+mx_array *mx_subtract(mx_scope *s, const mx_array *a, const mx_array *b);
 mx_array *mx_multiply(mx_scope *s, const mx_array *a, const mx_array *b);
 mx_array *mx_divide(mx_scope *s, const mx_array *a, const mx_array *b);
 mx_array *mx_add_clipped(mx_scope *s, const mx_array *a, const mx_array *b); // of float16, without infinities
