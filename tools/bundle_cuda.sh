@@ -30,5 +30,5 @@ for pair in "$@"; do
     [ "$pair" = "${pair#*:}" ] || cp -r "${pair#*:}" "$work/adapters/$name"
 done
 rm -f "$folder"/bundle.*
-tar -C "$work" -cf - . | split -b 40000000 - "$folder/bundle."
+tar -C "$work" -cf - . | gzip -1 | split -b 40000000 - "$folder/bundle."
 ls -l "$folder" >&2
