@@ -57,11 +57,11 @@ static llm_status open_engine(const llm_mlx_options *options, engine **device, l
     return status;
 }
 
-static llm_status check_memory(const llm_model_spec *spec, const char *directory, const model_files *files,
+static llm_status check_memory(const llm_model_spec *spec, const char *directory, const model_files *files, const adapter *own,
                                const llm_mlx_options *options, engine *device, llm_error *err)
 {
     llm_memory_estimate estimate;
-    llm_status status = memory_estimate(spec, directory, files, device, &estimate, err);
+    llm_status status = memory_estimate(spec, directory, files, own, device, &estimate, err);
     return status == LLM_OK ? memory_check(&estimate, options->memory, options->memory_user, err) : status;
 }
 
@@ -96,7 +96,8 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
     if (status == LLM_OK) status = model_files_open(model->directory, &files, err);
     if (status == LLM_OK && adapted) status = adapter_open(directory, &files, &own, err); // it fails before weights are read
     if (status == LLM_OK) status = open_engine(options, &model->device, err);
-    if (status == LLM_OK) status = check_memory(spec, model->directory, &files, options, model->device, err);
+    if (status == LLM_OK)
+        status = check_memory(spec, model->directory, &files, adapted ? &own : NULL, options, model->device, err);
     if (status == LLM_OK) status = text_side_open(model->directory, &model->tok, &model->chat, err);
     if (status == LLM_OK) {
         model->vocab_size = files.desc.vocab_size;

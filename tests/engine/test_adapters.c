@@ -44,7 +44,7 @@ static float *forward_by(const opened *o, const adapter_use *uses, int count, in
     assert_ok(engine_seq_set_adapters(seq, uses, count, &err));
     for (int done = 0; done < tokens; done += step) {
         int now = tokens - done < step ? tokens - done : step;
-        engine_batch_item item = {seq, o->golden.ids + done, now, now};
+        engine_batch_item item = {seq, o->golden.ids + done, now, now, false};
         assert_ok(engine_forward(o->model, &item, 1, logits + (size_t)done * o->vocab, &err));
     }
     engine_seq_free(seq);
@@ -176,7 +176,7 @@ static void check_batches(const char *name, double *worst)
     }
     for (int i = 0; i < o.golden.num_ids; i++) {
         engine_batch_item items[3];
-        for (int k = 0; k < 3; k++) items[k] = (engine_batch_item){seqs[k], o.golden.ids + i, 1, 1};
+        for (int k = 0; k < 3; k++) items[k] = (engine_batch_item){seqs[k], o.golden.ids + i, 1, 1, false};
         assert_ok(engine_forward(o.model, items, 3, logits, &err));
         for (int k = 0; k < 3; k++)
             assert_repeated(name, k ? "an adapted sequence in a batch" : "the plain sequence in a batch", logits + (size_t)k * o.vocab,
@@ -214,7 +214,7 @@ static void test_long_prompts_are_the_same_on_any_number_of_threads(void **state
         assert_ok(engine_seq_set_adapters(seq, &(adapter_use){o[k].adapter, 1}, 1, &err));
         int step = k ? 240 : 60;
         for (int at = 0; at < 240; at += step) {
-            engine_batch_item item = {seq, tokens + at, step, step};
+            engine_batch_item item = {seq, tokens + at, step, step, false};
             assert_ok(engine_forward(o[k].model, &item, 1, logits[k] + (size_t)at * o[k].vocab, &err));
         }
         engine_seq_free(seq);

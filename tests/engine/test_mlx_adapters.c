@@ -61,7 +61,7 @@ static void test_fast_precision_computes_in_the_models_types(void **state)
             open_model(names[i], &(engine_options){.precision = PRECISION_FAST, .cache_limit = 20 << 20}, &a);
             use_adapter(&a);
             float *row = mem_alloc_zero((size_t)a.vocab, sizeof *row);
-            assert_ok(engine_forward(a.model, &(engine_batch_item){a.seq, a.golden.ids, a.golden.num_ids, 1}, 1, row, &err));
+            assert_ok(engine_forward(a.model, &(engine_batch_item){a.seq, a.golden.ids, a.golden.num_ids, 1, false}, 1, row, &err));
             double difference = compare_own_types(expected, row, a.vocab), allowed = strstr(names[i], "dora") ? 5e-2 : 1e-2;
             if (!(difference <= allowed)) fail_msg("%s: logits differ by %.1e", names[i], difference);
             same += difference <= 1e-5; // the file has six digits
@@ -94,19 +94,19 @@ static void check_ahead(const char *ahead)
     for (int i = 0; i < STEPS; i++) {
         if (i == SWITCH) assert_ok(engine_seq_fork(a.seq, &fork, &err));
         if (i == SWITCH) assert_ok(engine_seq_set_adapters(a.seq, NULL, 0, &err));
-        assert_ok(engine_forward(a.model, &(engine_batch_item){fork ? fork : a.seq, tokens + i, 1, 1}, 1, logits + (size_t)i * vocab, &err));
+        assert_ok(engine_forward(a.model, &(engine_batch_item){fork ? fork : a.seq, tokens + i, 1, 1, false}, 1, logits + (size_t)i * vocab, &err));
         tokens[i + 1] = largest_logit(logits + (size_t)i * vocab, a.vocab);
     }
     assert_int_equal(engine_seq_length(a.seq), 0);
     assert_ok(engine_seq_create(a.model, &whole, &err));
     assert_ok(engine_seq_set_adapters(whole, &(adapter_use){a.adapter, 1}, 1, &err));
-    assert_ok(engine_forward(a.model, &(engine_batch_item){whole, tokens, STEPS, STEPS}, 1, all, &err));
+    assert_ok(engine_forward(a.model, &(engine_batch_item){whole, tokens, STEPS, STEPS, false}, 1, all, &err));
     assert_close("with the adapter", logits, all, STEPS * a.vocab);
     // The sequence itself goes on without: token by token, as a new one in one pass.
     assert_ok(engine_seq_create(a.model, &plain, &err));
-    assert_ok(engine_forward(a.model, &(engine_batch_item){plain, tokens, STEPS, STEPS}, 1, all, &err));
+    assert_ok(engine_forward(a.model, &(engine_batch_item){plain, tokens, STEPS, STEPS, false}, 1, all, &err));
     for (int i = 0; i < STEPS; i++)
-        assert_ok(engine_forward(a.model, &(engine_batch_item){a.seq, tokens + i, 1, 1}, 1, logits + (size_t)i * vocab, &err));
+        assert_ok(engine_forward(a.model, &(engine_batch_item){a.seq, tokens + i, 1, 1, false}, 1, logits + (size_t)i * vocab, &err));
     assert_close("without it", logits, all, STEPS * a.vocab);
     engine_seq_free(plain);
     engine_seq_free(whole);
@@ -180,7 +180,7 @@ static void test_failed_evaluations_leave_things_as_they_were(void **state)
     engine_adapter_free(a.adapter);
     use_adapter(&a);
     float *logits = mem_alloc_zero((size_t)n * (size_t)a.vocab, sizeof *logits);
-    engine_batch_item item = {a.seq, a.golden.ids, n, n};
+    engine_batch_item item = {a.seq, a.golden.ids, n, n, false};
     status = LLM_OUT_OF_MEMORY;
     for (int allowed = 0; status == LLM_OUT_OF_MEMORY; allowed++) {
         fail_after(allowed);
