@@ -18,43 +18,21 @@ struct mlx_adapter {
 
 int mlx_linear_number(int block, int place) { return 1 + block * BLOCK_LINEARS + place; }
 
+static const linear_desc *linear_at(const model_desc *desc, int number)
+{
+    int block = (number - 1) / BLOCK_LINEARS;
+    const linear_desc *linears[BLOCK_LINEARS];
+    if (block == desc->num_blocks) return &desc->head;
+    block_desc_linears(&desc->blocks[block], linears);
+    return linears[(number - 1) % BLOCK_LINEARS];
+}
+
 // ---- Loading
 
-typedef struct adapter_loader {
-    mlx_adapter *adapter;
-    const adapter_layer *layers;
-    int num_layers;
-    uint64_t total; // bytes
-    llm_error *err;
-} adapter_loader;
-
-typedef llm_status (*linear_visit)(adapter_loader *l, const adapter_layer *layer, const linear_desc *linear, piece *target);
-
-static llm_status visit_linear(adapter_loader *l, const linear_desc *linear, int number, linear_visit visit)
+static uint64_t layer_bytes(const model_desc *desc, const adapter_layer *layer)
 {
-    for (int i = 0; linear->weight != NO_TENSOR && i < l->num_layers; i++)
-        if (l->layers[i].tensor == linear->weight) return visit(l, &l->layers[i], linear, &l->adapter->pieces[number]);
-    return LLM_OK;
-}
-
-// All linears that the adapter changes.
-static llm_status visit_all(adapter_loader *l, linear_visit visit)
-{
-    const model_desc *desc = &l->adapter->model->desc;
-    llm_status status = visit_linear(l, &desc->head, mlx_linear_number(desc->num_blocks, 0), visit);
-    for (int block = 0; block < desc->num_blocks; block++) {
-        const linear_desc *linears[BLOCK_LINEARS];
-        block_desc_linears(&desc->blocks[block], linears);
-        for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = visit_linear(l, linears[i], mlx_linear_number(block, i), visit);
-    }
-    return status;
-}
-
-static llm_status count_piece(adapter_loader *l, const adapter_layer *layer, const linear_desc *linear, piece *target)
-{
-    (void)target;
-    l->total += sizeof(float) * ((uint64_t)layer->rank * ((uint64_t)linear->cols + (uint64_t)linear->rows) + (uint64_t)(layer->gain ? linear->rows : 0));
-    return LLM_OK;
+    const tensor_desc *tensor = &desc->tensors[layer->tensor];
+    return sizeof(float) * ((uint64_t)layer->rank * ((uint64_t)tensor->cols + (uint64_t)tensor->rows) + (uint64_t)(layer->gain ? tensor->rows : 0));
 }
 
 // [rows, cols], kept the other way round.
@@ -64,18 +42,29 @@ static mx_array *load_transposed(mx_scope *s, const float *data, int rows, int c
     return mx_keep(s, mx_contiguous(s, mx_swap_axes(s, a, 0, 1)));
 }
 
-// A linear may read some rows of the tensor only.
-static llm_status load_piece(adapter_loader *l, const adapter_layer *layer, const linear_desc *linear, piece *target)
+// A linear may read some rows of the tensor only. Linears of one tensor share `a`.
+static bool load_piece(mx_scope *s, const adapter_layer *layer, const linear_desc *linear, const mx_array *a, piece *target)
 {
-    mx_scope *s = l->adapter->model->scope;
     const float *b = layer->b + (size_t)linear->row_begin * (size_t)layer->rank;
-    target->a = load_transposed(s, layer->a, layer->rank, linear->cols);
+    target->a = mx_keep(s, a);
     target->b = load_transposed(s, b, linear->rows, layer->rank);
     if (layer->gain) target->gain = mx_keep(s, mx_from_data(s, layer->gain + linear->row_begin, DTYPE_F32, &linear->rows, 1));
-    mx_array *all[3] = {target->a, target->b, target->gain};
-    if (!mx_eval(s, all, layer->gain ? 3 : 2)) return mlx_error(s, "an adapter", l->err);
-    for (int i = 0; i < 3; i++) l->adapter->bytes += mx_bytes(all[i]);
-    return LLM_OK;
+    return mx_eval(s, (mx_array *[]){target->a, target->b, target->gain}, layer->gain ? 3 : 2);
+}
+
+static llm_status load_layer(mlx_adapter *adapter, const adapter_layer *layer, llm_error *err)
+{
+    mx_scope *s = adapter->model->scope;
+    const model_desc *desc = &adapter->model->desc;
+    mx_array *a = load_transposed(s, layer->a, layer->rank, desc->tensors[layer->tensor].cols);
+    bool loaded = a;
+    for (int number = 1; loaded && number < adapter->num_pieces; number++) {
+        const linear_desc *linear = linear_at(desc, number);
+        if (linear->weight == layer->tensor) loaded = load_piece(s, layer, linear, a, &adapter->pieces[number]);
+    }
+    mx_release(a);
+    adapter->bytes += layer_bytes(desc, layer);
+    return loaded ? LLM_OK : mlx_error(s, "an adapter", err);
 }
 
 llm_status mlx_adapter_load(mlx_model *model, const adapter_layer *layers, int num_layers, mlx_adapter **out, llm_error *err)
@@ -85,10 +74,10 @@ llm_status mlx_adapter_load(mlx_model *model, const adapter_layer *layers, int n
     if (!adapter) return error_no_memory(err, "an adapter");
     *adapter = (mlx_adapter){.model = model, .num_pieces = mlx_linear_number(model->desc.num_blocks, 0) + 1};
     adapter->pieces = mem_alloc_zero((size_t)adapter->num_pieces, sizeof *adapter->pieces);
-    adapter_loader l = {.adapter = adapter, .layers = layers, .num_layers = num_layers, .err = err};
-    llm_status status = adapter->pieces ? visit_all(&l, count_piece) : error_no_memory(err, "an adapter");
-    if (status == LLM_OK) status = mlx_check_limit(model->scope, l.total, "the adapter", err);
-    if (status == LLM_OK) status = visit_all(&l, load_piece);
+    uint64_t total = 0;
+    for (int i = 0; i < num_layers; i++) total += layer_bytes(&model->desc, &layers[i]);
+    llm_status status = adapter->pieces ? mlx_check_limit(model->scope, total, "the adapter", err) : error_no_memory(err, "an adapter");
+    for (int i = 0; status == LLM_OK && i < num_layers; i++) status = load_layer(adapter, &layers[i], err);
     atomic_fetch_add(&model->adapter_bytes, adapter->bytes);
     mlx_note_memory(model);
     if (status != LLM_OK) mlx_adapter_free(adapter);

@@ -48,6 +48,16 @@ bool mx_read(mx_scope *s, const mx_array *a, void *target, size_t bytes);
 // count switches it off. Exported from the plugin.
 __attribute__((visibility("default"))) void mx_fail_after(long count);
 
+// Where the time of evaluations goes, for bench/bench_mlx.c; exported from the plugin. `begin`: in mx_async_eval, where
+// MLX launches; `wait`: until mx_eval and mx_read return.
+typedef struct mx_costs {
+    double begin_seconds, wait_seconds;
+} mx_costs;
+__attribute__((visibility("default"))) void mx_get_costs(mx_costs *costs);
+// Is told the name of each operation that is evaluated from now on, views included; NULL: nobody. Exported from the plugin.
+typedef void (*mx_visit)(void *user, const char *name);
+__attribute__((visibility("default"))) void mx_visit_operations(mx_visit visit, void *user);
+
 // ---- Making arrays
 
 // Copies; `data` need not be aligned.
