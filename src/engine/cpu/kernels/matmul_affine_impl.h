@@ -1,7 +1,7 @@
 // Affine weights times 15-bit activations, the same for every instruction set: included by a file that has defined
 //     vec, 16 floats, and ivec, 16 int32, one for each row of a tile: vec_zero, vec_store, vec_mul, vec_splat(x),
 //         vec_fma(v, x, sum) with one number x, vec_multiply_add(a, b, sum), vec_of(ivec)
-//     load_floats(type, bytes): a vec from 16 floats of a 2 or 4 byte type
+//     load_floats(type, bytes): a vec from 16 floats of a 2 or 4 byte type; prefetch(address)
 //     accumulators, with accumulators_clear(a, num_tiles, num_tokens)
 //         accumulators_add(a, planes [num_tiles], bits, group_size, octet, hi, lo, cols, num_tiles, num_tokens):
 //             the products q * (128 * hi + lo) of 32 inputs of a group; token t's start at hi + t * cols and lo +
@@ -19,7 +19,8 @@
 #include "engine/cpu/kernels/tile.h"
 
 enum {
-    SPAN_BYTES = 256 << 10 // of activations, which stay in the second-level cache while all tiles pass by
+    SPAN_BYTES = 256 << 10, // of activations, which stay in the second-level cache while all tiles pass by
+    AHEAD = 2048            // bytes of weights that are asked for ahead of the stream
 };
 
 // The quads of a group that are wide in some of the tokens: hi is 0 in the others.
@@ -54,6 +55,10 @@ INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows 
     for (int group = 0; group < num_groups; group++) {
         accumulators dots;
         accumulators_clear(&dots, num_tiles, num_tokens);
+        // The activations of several tokens do not stay in the first-level cache beside a long tile, and what is fetched of
+        // them hides the stream of weights from the processor: at 1,536 inputs 1.5 times, at 2,048 1.8 times the rate (Zen 4).
+        if (num_tiles == 1 && num_tokens > 2)
+            for (size_t line = 0; line < group_bytes; line += 64) prefetch(planes[0] + AHEAD + line);
 #if HAS_NARROW
         if (narrow) {
             unsigned quads = wide_quads(x, token, group, num_tokens);
