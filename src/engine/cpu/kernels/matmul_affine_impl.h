@@ -41,6 +41,7 @@ INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows 
     const int group_size = w->group_size, num_groups = w->cols / group_size;
     const size_t cols = (size_t)x->cols, scale_bytes = tile_scale_bytes(w->scale_type);
     const size_t group_bytes = tile_group_bytes(bits, group_size, w->scale_type);
+    const bool two_streams = bits == 5 || bits == 6; // of a group: a wide plane, and a narrow one far behind
     const int8_t *hi = x->hi + (size_t)token * cols, *lo = x->lo + (size_t)token * cols;
     const float *x_scale = x->scale + (size_t)token * (size_t)num_groups;
     const float *x_sum = x->sum + (size_t)token * (size_t)num_groups;
@@ -54,6 +55,8 @@ INLINE void affine_block(const packed_matrix *w, int tile, const quantized_rows 
     for (int group = 0; group < num_groups; group++) {
         accumulators dots;
         accumulators_clear(&dots, num_tiles, num_tokens);
+        if (two_streams && num_tiles < MAX_TILES) // the lines are asked for in order, which the processor would not see
+            for (size_t line = 0; line < group_bytes; line += 64) prefetch(planes[0] + 2 * group_bytes + line);
 #if HAS_NARROW
         if (narrow) {
             unsigned quads = wide_quads(x, token, group, num_tokens);
