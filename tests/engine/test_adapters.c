@@ -44,7 +44,7 @@ static float *forward_by(const opened *o, const adapter_use *uses, int count, in
     assert_ok(engine_seq_set_adapters(seq, uses, count, &err));
     for (int done = 0; done < tokens; done += step) {
         int now = tokens - done < step ? tokens - done : step;
-        engine_batch_item item = {seq, o->golden.ids + done, now, now};
+        engine_batch_item item = {seq, o->golden.ids + done, now, now, false};
         assert_ok(engine_forward(o->model, &item, 1, logits + (size_t)done * o->vocab, &err));
     }
     engine_seq_free(seq);
@@ -170,7 +170,7 @@ static void check_batches(const char *name, double *worst)
     assert_ok(engine_seq_create(o.model, &b, &err));
     assert_ok(engine_seq_set_adapters(a, &(adapter_use){o.adapter, 1}, 1, &err));
     for (int i = 0; i < o.golden.num_ids; i++) {
-        engine_batch_item items[2] = {{b, o.golden.ids + i, 1, 1}, {a, o.golden.ids + i, 1, 1}};
+        engine_batch_item items[2] = {{b, o.golden.ids + i, 1, 1, false}, {a, o.golden.ids + i, 1, 1, false}};
         assert_ok(engine_forward(o.model, items, 2, logits, &err));
         if (memcmp(logits, plain + (size_t)i * o.vocab, o.vocab * sizeof *logits) != 0) fail_msg("%s: the plain sequence differs at %d", name, i);
         if (memcmp(logits + o.vocab, adapted + (size_t)i * o.vocab, o.vocab * sizeof *logits) != 0)
@@ -207,7 +207,7 @@ static void test_long_prompts_are_the_same_on_any_number_of_threads(void **state
         assert_ok(engine_seq_set_adapters(seq, &(adapter_use){o[k].adapter, 1}, 1, &err));
         int step = k ? 240 : 60;
         for (int at = 0; at < 240; at += step) {
-            engine_batch_item item = {seq, tokens + at, step, step};
+            engine_batch_item item = {seq, tokens + at, step, step, false};
             assert_ok(engine_forward(o[k].model, &item, 1, logits[k] + (size_t)at * o[k].vocab, &err));
         }
         engine_seq_free(seq);

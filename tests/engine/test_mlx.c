@@ -62,7 +62,7 @@ static void test_fast_precision_computes_in_the_models_types(void **state)
         int tokens = o.total < TOKENS ? o.total : TOKENS;
         engine_seq *seq = new_seq(&o);
         float *row = mem_alloc_zero((size_t)o.vocab, sizeof *row);
-        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, o.ids, tokens, 1}, 1, row, &err));
+        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, o.ids, tokens, 1, false}, 1, row, &err));
         double largest = 0, difference = 0;
         size_t j, size;
         yyjson_arr_foreach(expected, j, size, value)
@@ -105,14 +105,14 @@ static void check_ahead(const char *name, bool trim)
         }
         if (i == 30 && trim) { // and back, over what was computed ahead
             assert_ok(engine_seq_trim(seq, 29, &err));
-            assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + 29, 1, 1}, 1, row, &err));
+            assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + 29, 1, 1, false}, 1, row, &err));
         }
-        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + i, 1, 1}, 1, row, &err));
+        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + i, 1, 1, false}, 1, row, &err));
         assert_int_equal(engine_seq_length(seq), i + 1);
         int best = largest_logit(row, o.vocab);
         tokens[i + 1] = i % 13 == 12 ? (best + 1) % o.vocab : best;
     }
-    assert_ok(engine_forward(o.model, &(engine_batch_item){whole, tokens, STEPS, STEPS}, 1, all, &err));
+    assert_ok(engine_forward(o.model, &(engine_batch_item){whole, tokens, STEPS, STEPS, false}, 1, all, &err));
     assert_close(name, logits, all, STEPS * o.vocab);
     engine_seq_free(seq);
     engine_seq_free(whole);
@@ -158,7 +158,7 @@ static void check_last_token(const char *ahead, llm_status expected)
     int32_t token = 3;
     for (int i = 0; i < CONTEXT; i++) {
         if (i == CONTEXT - 1) fail_after(0);
-        llm_status status = engine_forward(o.model, &(engine_batch_item){seq, &token, 1, 1}, 1, row, &err);
+        llm_status status = engine_forward(o.model, &(engine_batch_item){seq, &token, 1, 1, false}, 1, row, &err);
         fail_after(-1);
         assert_int_equal(status, i == CONTEXT - 1 ? expected : LLM_OK);
         token = largest_logit(row, o.vocab);
@@ -190,8 +190,8 @@ static void check_window(const char *name)
     int32_t tokens[500];
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
         for (int i = 0; i < pieces[p]; i++) tokens[i] = (int32_t)((i * 7 + (int)p * 31) % ours.vocab);
-        assert_ok(engine_forward(ours.model, &(engine_batch_item){a, tokens, pieces[p], 1}, 1, row_a, &err));
-        assert_ok(engine_forward(theirs.model, &(engine_batch_item){b, tokens, pieces[p], 1}, 1, row_b, &err));
+        assert_ok(engine_forward(ours.model, &(engine_batch_item){a, tokens, pieces[p], 1, false}, 1, row_a, &err));
+        assert_ok(engine_forward(theirs.model, &(engine_batch_item){b, tokens, pieces[p], 1, false}, 1, row_b, &err));
         assert_close(name, row_a, row_b, ours.vocab);
     }
     engine_memory memory;
@@ -241,7 +241,7 @@ static void test_memory_limits_are_errors_and_the_next_request_works(void **stat
     int32_t *tokens = mem_alloc_zero(1 << 19, sizeof *tokens);
     float *logits = mem_alloc_zero((size_t)o.vocab, sizeof *logits);
     engine_seq *seq = new_seq(&o);
-    assert_error(engine_forward(o.model, &(engine_batch_item){seq, tokens, 1 << 19, 1}, 1, logits, &err), LLM_INSUFFICIENT_MEMORY, "memory limit");
+    assert_error(engine_forward(o.model, &(engine_batch_item){seq, tokens, 1 << 19, 1, false}, 1, logits, &err), LLM_INSUFFICIENT_MEMORY, "memory limit");
     assert_int_equal(engine_seq_length(seq), 0);
     float *rows = forward(&o, seq, 0, o.total);
     assert_true(compare_logits(&o.golden, rows) <= 1e-4);
@@ -290,7 +290,7 @@ static void check_failures(const char *name, int ahead)
         llm_status status = LLM_OUT_OF_MEMORY;
         for (int allowed = 0; status == LLM_OUT_OF_MEMORY; allowed++) {
             fail_after(allowed);
-            status = engine_forward(o.model, &(engine_batch_item){seq, o.ids + begin, end - begin, end - begin}, 1,
+            status = engine_forward(o.model, &(engine_batch_item){seq, o.ids + begin, end - begin, end - begin, false}, 1,
                                     got + (size_t)(begin * o.vocab), &err);
             fail_after(-1);
             if (status != LLM_OK && status != LLM_OUT_OF_MEMORY) fail_msg("%s", err.message);

@@ -125,7 +125,7 @@ static affine_block_function *const blocks[1][9][MAX_TILES][MAX_TOKENS] = {{FOR_
 static inline int block_tokens(const quantized_rows *x, int token, int left, bool *narrow)
 {
     *narrow = HAS_NARROW && x->narrow && x->narrow[token];
-    int count = left <= MAX_TOKENS ? left : *narrow ? BEST_NARROW_TOKENS : BEST_TOKENS;
+    int count = left <= MAX_TOKENS ? left : left <= 2 * MAX_TOKENS ? (left + 1) / 2 : *narrow ? BEST_NARROW_TOKENS : BEST_TOKENS;
     for (int t = 1; HAS_NARROW && x->narrow && t < count; t++) *narrow = *narrow || x->narrow[token + t];
     return count;
 }
@@ -137,7 +137,7 @@ static void matmul_affine(const packed_matrix *w, int tile_begin, int tile_end, 
     if (span < MAX_TOKENS) span = MAX_TOKENS;
     // Few tokens wait for memory, which is read fastest as one stream: the processor sees it coming by itself. Two tiles
     // side by side come at less than half the rate (Zen 4), with or without prefetch instructions.
-    const bool one_stream = token_end - token_begin <= MAX_TOKENS;
+    const bool one_stream = token_end - token_begin <= 2 * MAX_TOKENS;
     for (int first = token_begin; first < token_end; first += span) {
         int end = token_end - first < span ? token_end : first + span, num_tiles;
         for (int tile = tile_begin; tile < tile_end; tile += num_tiles) {
