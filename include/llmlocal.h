@@ -539,7 +539,7 @@ LLM_API llm_status llm_service_recommended_context(llm_service *service, const l
 // ---- Who holds models ------------------------------------------------------------------------------------------
 //
 // A program may let the other processes of its user see what a backend holds; nothing is told unless it asks for that. It is
-// told by a file in $XDG_RUNTIME_DIR/llmlocal (without that: /tmp/llmlocal-<uid>), which nobody else may read.
+// told by a file in $XDG_RUNTIME_DIR/llmlocal (without that: /tmp/llmlocal-UID), which nobody else may read.
 
 // As long as it lives, llm_holders_copy of every process has the backend's model.
 typedef struct llm_announcement llm_announcement;
