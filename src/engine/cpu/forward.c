@@ -325,7 +325,7 @@ static void ffn_item(void *arg, int item, int thread)
 
 static bool is_few(const chunk *c)
 {
-    bool few = c->num_rows <= MAX_FEW_ROWS;
+    bool few = c->num_rows <= MAX_FEW_ROWS && thread_pool_size(c->model->engine->pool) > 1; // one thread waits for nobody
     for (int row = 0; few && row < c->num_rows; row++) few = !c->narrow[row];
     for (int span = 0; few && span < c->num_spans; span++) few = c->spans[span].seq->num_adapters == 0;
     return few;

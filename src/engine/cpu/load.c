@@ -40,8 +40,8 @@ static llm_status load_norm(loader *l, const norm_desc *desc, cpu_norm *norm)
     return status;
 }
 
-// Matrices whose tiles alternate in memory, so that few tokens, which read a tile of one and then the same of the other, read one
-// stream.
+// Matrices whose tiles alternate in memory, so that few tokens on several threads, which read a tile of one and then the same of the
+// other, read one stream (forward.c).
 static void interleave(packed_matrix *first, packed_matrix *second)
 {
     if (first->num_tiles && first->num_tiles == second->num_tiles && first->tile_bytes == second->tile_bytes)
@@ -154,6 +154,7 @@ static llm_status plan(loader *l)
         block_desc_linears(&desc->blocks[i], linears);
         block_places(&model->blocks[i], places);
         for (int j = 0; status == LLM_OK && j < BLOCK_LINEARS; j++) status = plan_linear(l, linears[j], places[j]);
+        if (thread_pool_size(model->engine->pool) == 1) continue;
         interleave(&model->blocks[i].k.matrix, &model->blocks[i].v.matrix);
         interleave(&model->blocks[i].gate.matrix, &model->blocks[i].up.matrix);
     }
