@@ -2,6 +2,7 @@
 #include "backend/loaded_model.h"
 #include "backend/adapters.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "models/adapter_source.h"
 #include "models/memory.h"
 #include "models/resolve.h"
@@ -19,6 +20,38 @@ llm_status text_side_open(const char *directory, tokenizer **tok, chat_template 
         *tok = NULL;
     }
     return status;
+}
+
+// The text side of a model, read on a thread of its own while the weights are packed: with a large vocabulary it takes as long.
+typedef struct text_job {
+    loaded_model *model;
+    pthread_t thread;
+    bool apart;
+    llm_status status;
+    llm_error err;
+} text_job;
+
+static void *run_text_job(void *argument)
+{
+    text_job *job = argument;
+    job->status = text_side_open(job->model->directory, &job->model->tok, &job->model->chat, &job->err);
+    return NULL;
+}
+
+static void text_job_start(text_job *job, loaded_model *model)
+{
+    *job = (text_job){.model = model};
+    job->apart = thread_start(&job->thread, run_text_job, job);
+    if (!job->apart) run_text_job(job);
+}
+
+// Its failure comes before that of the weights.
+static llm_status text_job_end(text_job *job, llm_status status, llm_error *err)
+{
+    if (job->apart) pthread_join(job->thread, NULL);
+    if (job->status == LLM_OK) return status;
+    if (err) *err = job->err;
+    return job->status;
 }
 
 typedef struct load_progress {
@@ -98,7 +131,12 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
     if (status == LLM_OK) status = open_engine(options, &model->device, err);
     if (status == LLM_OK)
         status = check_memory(spec, model->directory, &files, adapted ? &own : NULL, options, model->device, err);
-    if (status == LLM_OK) status = text_side_open(model->directory, &model->tok, &model->chat, err);
+    if (status == LLM_OK) {
+        text_job text;
+        text_job_start(&text, model);
+        status = load_weights(&files, progress, user, model, err);
+        status = text_job_end(&text, status, err);
+    }
     if (status == LLM_OK) {
         model->vocab_size = files.desc.vocab_size;
         model->context_length = files.desc.context_length;
@@ -107,7 +145,6 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
         status = identify(model, spec, &files, &own, err);
         model->precision = options->precision;
     }
-    if (status == LLM_OK) status = load_weights(&files, progress, user, model, err);
     if (status == LLM_OK && adapted) status = adapters_put(model, ADAPTERS_DEFAULT, &files.desc, &own, err);
     if (status != LLM_OK && status != LLM_CANCELLED && err) error_prefix(err, "cannot load \"%s\"", spec->id ? spec->id : spec->base);
     adapter_close(&own);
