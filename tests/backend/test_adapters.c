@@ -1,5 +1,5 @@
 // Adapters of a backend: the model spec's own, others by name, chosen request by request, and chats that go on when they
-// are switched.
+// are switched; on every engine that is there.
 #include "testing.h"
 #include "files.h"
 #include "backend/reading.h"
@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 static llm_error err;
+static const char *engine_name;
 
 static llm_adapter directory_of(const char *name)
 {
@@ -18,6 +19,7 @@ static llm_backend *load_adapted(const llm_adapter *adapter)
     llm_mlx_options options;
     llm_model_spec spec;
     llm_mlx_options_init(&options);
+    options.engine = engine_name;
     options.precision = LLM_PRECISION_EXACT;
     llm_model_spec_init(&spec, GOLDEN_DIR "/models/chat");
     if (adapter) spec.adapter = *adapter;
@@ -202,5 +204,15 @@ int main(void)
         cmocka_unit_test(test_wrong_calls_are_refused),
         cmocka_unit_test(test_a_load_fails_before_weights_are_read),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    llm_engine_info infos[4];
+    int failed = 0, count = llm_engines(infos, 4);
+    for (int i = 0; i < count && i < 4; i++) {
+        engine_name = infos[i].name;
+        if (infos[i].available) failed += cmocka_run_group_tests_name(engine_name, tests, NULL, NULL);
+        else print_message("SKIPPED: engine %s: %s; `make test` provides it\n", engine_name, infos[i].reason);
+#ifdef TEST_MLX
+        failed += !infos[i].available;
+#endif
+    }
+    return failed;
 }

@@ -2,6 +2,7 @@
 // that it runs on.
 #include "testing.h"
 #include "base/mem.h"
+#include "engine/engines.h"
 #include "engine/opened_case.h"
 #include <math.h>
 #include <pthread.h>
@@ -9,33 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef struct engine_under_test {
-    const char *name;
-    double exact, fast;  // largest relative difference of logits from MLX in float32 that is allowed
-    double fast_prompt;  // ... of tokens that are not forwarded one by one
-    double repeated;     // ... between one way to compute the same and another; 0: the same bits
-    bool fails_allocations; // mem_fail_after reaches it
-} engine_under_test;
-
-static engine_under_test engines[] = {
-    {"cpu", 1e-3, 2e-2, 0.15, 0, true},
-    // MLX's own types: bfloat16 keeps eight bits, and models of random weights forgive little.
-    {"mlx", 1e-4, 2e-1, 2e-1, 1e-5, false},
-};
-static const engine_under_test *tested; // the running test's
-
 static void open_case(const char *name, engine_precision precision, int threads, opened *o)
 {
     open_case_on(tested->name, name, &(engine_options){.precision = precision, .num_threads = threads}, 0, o);
-}
-
-// Two ways to compute the same logits.
-static void assert_repeated(const char *name, const char *what, const float *a, const float *b, int count)
-{
-    double largest = 0, difference = largest_difference(a, b, count);
-    for (int i = 0; i < count; i++) largest = fmax(largest, fabs((double)b[i]));
-    if (tested->repeated == 0 ? memcmp(a, b, (size_t)count * sizeof *a) != 0 : !(difference <= tested->repeated * largest))
-        fail_msg("%s: %s differs by %.1e of %.1e", name, what, difference, largest);
 }
 
 typedef void (*case_check)(const char *name, double *worst);
@@ -113,8 +90,8 @@ static void check_batches(const char *name, double *worst)
 {
     (void)worst;
     opened o, single;
-    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 2, &o);
-    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 1, &single);
+    open_case(name, repeatable_precision(), 2, &o);
+    open_case(name, repeatable_precision(), 1, &single);
     engine_seq *whole = new_seq(&single), *alone = new_seq(&single), *parts = new_seq(&o), *beside = new_seq(&o);
     float *expected = forward(&single, whole, 0, o.total);
     float *logits = mem_alloc_zero((size_t)(o.total + 1) * (size_t)o.vocab, sizeof *logits);
@@ -404,27 +381,6 @@ static void test_loads_can_be_cancelled_and_run_out_of_memory(void **state)
     engine_close(device);
     close_golden(&g);
 }
-
-// An engine that is not there skips its tests, unless this build has made it.
-static int choose_engine(void **state)
-{
-    engine *device;
-    tested = *state;
-    if (engine_open(tested->name, &(engine_options){.num_threads = 1}, &device, &err) == LLM_OK) {
-        engine_close(device);
-        return 0;
-    }
-#ifdef TEST_MLX
-    print_message("%s\n", err.message);
-    return -1;
-#else
-    print_message("SKIPPED: engine %s: %s; `make test` provides it\n", tested->name, err.message);
-    tested = NULL;
-    return 0;
-#endif
-}
-
-#define ENGINE_TEST(function) {"cpu: " #function, function, choose_engine, NULL, &engines[0]}, {"mlx: " #function, function, choose_engine, NULL, &engines[1]}
 
 int main(void)
 {
