@@ -275,7 +275,7 @@ typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
     uint64_t cache_bytes, peak_bytes; // of the engine: freed memory that it keeps; the most that it has used so far
-    int context_tokens, context_length; // tokens that the latest answer's sequence holds, and may hold; a service's: 0
+    int context_tokens, context_length; // tokens that the sequence of the latest answer holds, and may hold; of a service: 0
 } llm_memory;
 
 // The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load

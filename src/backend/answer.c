@@ -75,6 +75,7 @@ static llm_status forward(answer *a, const int32_t *tokens, int count, int num_l
     if (!token_list_append(&a->session->ledger, tokens, (size_t)count)) return error_no_memory(a->err, "the ledger of tokens");
     llm_status status = engine_forward(a->model->weights, &item, 1, a->logits, a->err);
     if (status != LLM_OK) a->session->ledger.count -= (size_t)count;
+    atomic_store(&a->model->context_tokens, (int)a->session->ledger.count);
     return status;
 }
 

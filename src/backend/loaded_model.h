@@ -7,6 +7,7 @@
 #include "nn/config.h"
 #include "text/reply_format.h"
 #include "text/tokenizer.h"
+#include <stdatomic.h>
 
 typedef struct named_adapter {
     char *name;
@@ -20,6 +21,7 @@ typedef struct loaded_model {
     engine *device;
     engine_model *weights;
     int vocab_size, context_length;
+    atomic_int context_tokens; // that the latest answer's sequence holds; read by any thread
     int prefill_tokens;   // that the engine likes in one call; 0: any number
     int32_t eos_ids[CONFIG_MAX_EOS_IDS];
     int num_eos_ids;

@@ -61,7 +61,12 @@ int list_main(const subcommand *self, int argc, char **argv)
     if (code != GO_ON) return code;
     llm_cached_model *models = llm_cache_list_copy(&count, &err);
     if (!models) return fail(&err);
-    if (options.json) out_string("[");
+    if (options.json)
+        out_string("[");
+    else if (count)
+        out_format("%10s  %-10s  %-12s  %s\n", "size", "changed", "commit", "model");
+    else
+        fprintf(stderr, "nothing is in the cache\n");
     for (int i = 0; i < count; i++) {
         if (options.json && i) out_string(",\n");
         options.json ? print_json(&models[i]) : print_line(&models[i]);

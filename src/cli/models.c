@@ -71,11 +71,9 @@ static void print_line(const preset_here *here)
 
 static void print_end(const llm_system_memory *memory)
 {
-    out_string("memory here:");
-    out_size(memory->total_bytes);
-    out_string(" (a model may take 80 % of it), available now:");
-    out_size(memory->available_bytes);
-    out_string("\n* in the cache; T tools, R reasoning, J Japanese; memory with 4096 tokens of context\n"
+    out_format("memory here: %.2f GB, of which a model may take 80 %%; available now: %.2f GB\n",
+               (double)memory->total_bytes * 1e-9, (double)memory->available_bytes * 1e-9);
+    out_string("* in the cache; T tools, R reasoning, J Japanese; memory with 4096 tokens of context\n"
                "sizes of what is not in the cache are computed, not measured\n");
 }
 

@@ -86,7 +86,7 @@ static int pull(const pull_options *options, const char *model)
     char *directory = llm_download_directory_copy(download);
     if (directory) {
         out_text(directory, strlen(directory));
-        out_string("\n");
+        out_text("\n", 1);
         if (!options->quiet) {
             fprintf(stderr, "%s: %.1f MB, of these %.1f MB downloaded", model, (double)state.total_bytes * 1e-6,
                     (double)state.received_bytes * 1e-6);

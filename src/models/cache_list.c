@@ -175,6 +175,10 @@ llm_cached_model *llm_cache_list_copy(int *count, llm_error *err)
     if (!count) return error_set(err, LLM_INVALID_ARGUMENT, "count is NULL"), NULL;
     *count = 0;
     if (hub_settings_read(&settings, err) != LLM_OK) return NULL;
+    if (folder_check(settings.cache, err) != LLM_OK) {
+        hub_settings_free(&settings);
+        return NULL;
+    }
     char *imports = import_folder(&settings);
     import_walk walk = {&list, imports};
     arena_init(&list.memory);

@@ -145,8 +145,10 @@ llm_status llm_cache_remove(const char *id, uint64_t *freed_bytes, llm_error *er
     if (!id) return error_set(err, LLM_INVALID_ARGUMENT, "the id is NULL");
     llm_status status = hub_settings_read(&settings, err);
     if (status != LLM_OK) return status;
-    status = hub_is_id(id) ? remove_repository(&settings, id, &freed, err)
-                           : remove_other(&settings, id, &freed, err);
+    status = folder_check(settings.cache, err);
+    if (status == LLM_OK)
+        status = hub_is_id(id) ? remove_repository(&settings, id, &freed, err)
+                               : remove_other(&settings, id, &freed, err);
     hub_settings_free(&settings);
     if (freed_bytes) *freed_bytes = freed;
     return status;
@@ -252,11 +254,12 @@ llm_status llm_cache_prune(uint64_t *freed_bytes, int *num_removed, llm_error *e
     if (status != LLM_OK) return status;
     pruning p = {.settings = &settings};
     char *imports = import_folder(&settings);
-    folder_walk(settings.cache, prune_repository, &p);
-    github_walk(&settings, prune_asset, &p);
-    if (imports)
+    status = folder_check(settings.cache, err);
+    if (status == LLM_OK) folder_walk(settings.cache, prune_repository, &p);
+    if (status == LLM_OK) github_walk(&settings, prune_asset, &p);
+    if (imports && status == LLM_OK)
         folder_walk(imports, prune_import, &p);
-    else
+    else if (status == LLM_OK)
         status = error_no_memory(err, "a path");
     mem_free(imports);
     hub_settings_free(&settings);

@@ -76,3 +76,11 @@ void folder_walk(const char *folder, void (*on_entry)(void *user, const char *pa
     }
     if (dir) closedir(dir);
 }
+
+llm_status folder_check(const char *folder, llm_error *err)
+{
+    DIR *dir = opendir(folder);
+    if (!dir && errno != ENOENT) return error_set(err, LLM_IO_ERROR, "cannot read %s: %s", folder, strerror(errno));
+    if (dir) closedir(dir);
+    return LLM_OK;
+}

@@ -15,6 +15,8 @@ llm_status tree_remove(const char *path, uint64_t *freed, llm_error *err);
 // Calls for every entry of the folder; the order is the file system's.
 void folder_walk(const char *folder, void (*on_entry)(void *user, const char *path, const char *name),
                  void *user);
+// LLM_IO_ERROR where the folder is there and cannot be read.
+llm_status folder_check(const char *folder, llm_error *err);
 bool name_ends(const char *name, const char *end);
 
 #endif

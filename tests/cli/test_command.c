@@ -122,7 +122,8 @@ static yyjson_val *member(yyjson_doc *doc, const char *key)
 
 static const char *const names[] = {"run",      "chat",  "convert",    "show",  "tokenize",
                                     "template", "score", "perplexity", "bench", "engines",
-                                    "pull",     "list",  "rm",         "prune", "models"};
+                                    "pull",     "list",  "rm",         "prune", "models",
+                                    "ps"};
 #define NUM_NAMES (sizeof names / sizeof *names)
 
 static void test_help(void **state)

@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "models/hub_server.h"
 #include <signal.h>
+#include <sys/stat.h>
 
 #define ID "mlx-community/Chat"
 
@@ -68,8 +69,10 @@ static void test_pull_list_rm(void **state)
     run("list");
     assert_code(0);
     assert_string_equal(out, "");
+    assert_in(errors, "nothing is in the cache");
     run("pull " ID);
     assert_code(0);
+    assert_in(errors, "MB of memory with 256 tokens of context: fits here\n");
     assert_in(out, "/home/hub/models--mlx-community--Chat/snapshots/");
     assert_in(errors, ID ": 0.1 MB, of these 0.1 MB downloaded");
     run("pull -q " ID);
@@ -156,6 +159,154 @@ static void test_models(void **state)
     json_free(doc);
 }
 
+// What is in the cache is known by its files; what is too large is said before it is asked for.
+static void test_what_fits(void **state)
+{
+    (void)state;
+    put_chat_model("mlx-community/SmolLM2-135M-Instruct");
+    run("pull smollm2");
+    assert_code(0);
+    run("models");
+    assert_in(out, "\n* smollm2 ");
+    assert_in(out, "of which a model may take 80 %");
+    run("models --json");
+    yyjson_doc *doc = parse();
+    yyjson_val *root = yyjson_doc_get_root(doc), *preset;
+    uint64_t estimate = 0;
+    llm_system_memory memory;
+    assert_ok(llm_system_memory_read(&memory, &err));
+    yyjson_arr_iter walk = yyjson_arr_iter_with(root);
+    while ((preset = yyjson_arr_iter_next(&walk))) {
+        uint64_t bytes = yyjson_get_uint(yyjson_obj_get(preset, "memory_bytes"));
+        bool cached = strcmp(yyjson_get_str(yyjson_obj_get(preset, "name")), "smollm2") == 0;
+        assert_int_equal(yyjson_get_bool(yyjson_obj_get(preset, "cached")), cached);
+        assert_int_equal(yyjson_get_bool(yyjson_obj_get(preset, "fits")), llm_memory_fits(bytes, &memory) != LLM_FITS_NEVER);
+        if (cached) estimate = bytes;
+    }
+    json_free(doc);
+    run("show smollm2 --json");
+    doc = parse();
+    yyjson_val *shown = yyjson_obj_get(yyjson_doc_get_root(doc), "memory");
+    assert_int_equal(yyjson_get_uint(yyjson_obj_get(shown, "total_bytes")), estimate);
+    assert_int_equal(yyjson_get_uint(yyjson_obj_get(shown, "machine_bytes")), memory.total_bytes);
+    assert_true(yyjson_get_bool(yyjson_obj_get(shown, "fits")));
+    json_free(doc);
+    run("show smollm2 --context 100");
+    assert_code(0);
+    assert_in(out, "memory.context_length     100\n");
+    assert_in(out, "memory.fits               true\n");
+    assert_null(strstr(out, "_bytes"));
+    run("show smollm2 --adapter /no/such/adapter");
+    assert_code(1);
+    assert_in(errors, "there is no adapter directory /no/such/adapter");
+    if (memory.total_bytes > (uint64_t)70 << 30) return;
+    run("pull gpt-oss-120b");
+    assert_code(1); // the hub here does not have it
+    assert_in(errors, "gpt-oss-120b: takes about 64.0 GB of memory, and a model may take 80 %");
+    assert_in(errors, "it does not fit\n");
+}
+
+static void test_ps(void **state)
+{
+    (void)state;
+    setenv("XDG_RUNTIME_DIR", folder, 1);
+    run("ps");
+    assert_code(0);
+    assert_string_equal(out, "");
+    assert_in(errors, "no program of this user has a model in memory");
+    run("ps --json");
+    assert_string_equal(out, "[]\n");
+    run("pull -q " ID);
+    FILE *text = fopen(path_in(folder, "long.txt"), "w");
+    for (int i = 0; i < 300000; i++) fprintf(text, "word %d ", i);
+    fclose(text);
+    pid_t child = fork();
+    if (!child) {
+        if (freopen("/dev/null", "w", stdout))
+            execl(getenv("LLMLOCAL_COMMAND"), "llmlocal", "perplexity", ID, path_in(folder, "long.txt"), "--threads", "1", (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 600; i++) {
+        run("ps --json");
+        if (strstr(out, "perplexity")) break;
+        usleep(50000);
+    }
+    yyjson_doc *doc = parse();
+    yyjson_val *first = yyjson_arr_get_first(yyjson_doc_get_root(doc));
+    assert_int_equal(yyjson_get_int(yyjson_obj_get(first, "pid")), child);
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(first, "program")), "llmlocal perplexity");
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(first, "model")), ID);
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(first, "engine")), "cpu");
+    assert_int_equal(yyjson_get_int(yyjson_obj_get(first, "context_length")), 256);
+    assert_true(yyjson_get_uint(yyjson_obj_get(first, "weights_bytes")) > 10000);
+    assert_true(yyjson_get_uint(yyjson_obj_get(first, "resident_bytes")) > 1000000);
+    json_free(doc);
+    run("ps");
+    assert_in(out, "pid  program");
+    assert_in(out, "llmlocal perplexity");
+    assert_in(out, "  " ID "\n");
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    run("ps --json");
+    assert_string_equal(out, "[]\n");
+    unsetenv("XDG_RUNTIME_DIR");
+}
+
+// Folders that cannot be read or written are said to be that, not to be empty.
+static void test_a_cache_out_of_reach(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"list", "prune", "rm a/b", "pull " ID};
+    write_bytes(path_in(folder, "file"), "x", 1);
+    setenv("HF_HUB_CACHE", path_in(folder, "file"), 1);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        run(words[i]);
+        assert_code(1);
+        assert_in(errors, "/file");
+        assert_in(errors, "Not a directory");
+    }
+    run("models");
+    assert_code(0);
+    unsetenv("HF_HUB_CACHE");
+}
+
+static void test_a_full_disk(void **state)
+{
+    (void)state;
+    char line[700], home[600];
+    const char *small = path_in(folder, "small");
+    assert_int_equal(mkdir(small, 0700), 0);
+    snprintf(line, sizeof line, "mount -t tmpfs -o size=2m tmpfs '%s' 2>/dev/null", small);
+    if (system(line) != 0) {
+        print_message("SKIPPED: no file system can be mounted here\n");
+        return;
+    }
+    snprintf(home, sizeof home, "%s", getenv("HF_HOME"));
+    setenv("HF_HOME", small, 1);
+    put_model("mlx-community/Large", 3000000);
+    run("pull mlx-community/Large");
+    assert_code(1);
+    assert_in(errors, "no room in ");
+    assert_in(errors, "3.0 MB are needed, 2.1 MB are free");
+    char *noise = make_noise(2500000, 5);
+    write_bytes(path_in(small, "fill"), noise, 1500000);
+    put_file("mlx-community/Middle", "model.safetensors", noise, 1200000);
+    free(noise);
+    put_text("mlx-community/Middle", "config.json", "{}");
+    put_text("mlx-community/Middle", "tokenizer.json", "{}");
+    run("pull mlx-community/Middle");
+    assert_code(1);
+    assert_in(errors, "no room");
+    assert_int_equal(unlink(path_in(small, "fill")), 0);
+    run("pull mlx-community/Middle");
+    assert_code(0);
+    run("list");
+    assert_in(out, "  mlx-community/Middle\n");
+    setenv("HF_HOME", home, 1);
+    snprintf(line, sizeof line, "umount '%s'", small);
+    assert_int_equal(system(line), 0);
+}
+
 static void test_token_is_never_printed(void **state)
 {
     (void)state;
@@ -213,6 +364,7 @@ static void test_interrupted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {TEST(test_pull_list_rm), TEST(test_run_by_id), TEST(test_prune), TEST(test_models),
+                                       TEST(test_what_fits), TEST(test_ps), TEST(test_a_cache_out_of_reach), TEST(test_a_full_disk),
                                        TEST(test_token_is_never_printed), TEST(test_proxy), TEST(test_interrupted)};
     return cmocka_run_group_tests(tests, start_server, stop_server);
 }

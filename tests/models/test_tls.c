@@ -1,7 +1,6 @@
 // Pulling over TLS from a hub on loopback: whom we trust, and that nobody else gets the token. The certificates are made here, by
 // the command openssl; without it the tests are skipped, loudly.
 #include "testing.h"
-#include "base/clock.h"
 #include "hub_server.h"
 #include "models/hub.h"
 
@@ -71,7 +70,6 @@ static void end(void)
     stop_server(NULL);
 }
 
-static double seconds; // of the latest pull
 static llm_status pull(void)
 {
     hub_settings settings;
@@ -79,9 +77,7 @@ static llm_status pull(void)
     hub_request request = {.id = ID, .revision = "main"};
     llm_status status = hub_settings_read(&settings, &err);
     assert_int_equal(status, LLM_OK);
-    seconds = clock_seconds();
     status = hub_pull(&settings, &request, &path, &err);
-    seconds = clock_seconds() - seconds;
     if (status == LLM_OK) assert_true(same_file(path_in(path, "model.safetensors"), path_in(path_in(server.root, ID), "model.safetensors")));
     mem_free(path);
     hub_settings_free(&settings);
@@ -101,7 +97,7 @@ static void assert_refused(const char *words)
 {
     assert_error(pull(), LLM_DOWNLOAD_FAILED, words);
     assert_non_null(strstr(err.message, "127.0.0.1"));
-    assert_true(seconds < 2);
+    assert_null(strstr(err.message, " tries)")); // there was one
     assert_int_equal(requests_with("\"method\""), 0);
 }
 
@@ -213,7 +209,7 @@ static void test_through_a_proxy(void **state)
     remove_tree(path_in(folder, "home"));
     server_faults("[{\"on\":\"proxy\",\"path\":\"\",\"status\":407,\"times\":99}]");
     assert_error(pull(), LLM_DOWNLOAD_FAILED, "407");
-    assert_true(seconds < 2);
+    assert_null(strstr(err.message, " tries)"));
     assert_null(strstr(err.message, "secret"));
     end();
 }
