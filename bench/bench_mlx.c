@@ -62,7 +62,7 @@ static void open_model(const char *directory)
 
 static void forward(const int32_t *tokens, int count)
 {
-    engine_batch_item item = {seq, tokens, count, 1};
+    engine_batch_item item = {seq, tokens, count, 1, false};
     if (engine_forward(model, &item, 1, logits, &err) != LLM_OK) stop("a forward pass");
 }
 

@@ -8,9 +8,10 @@ static const struct match_class {
     double likely;
 } classes[SPECULATION_CLASSES] = {{2, 0.35}, {3, 0.5}, {5, 0.7}, {9, 0.85}, {17, 0.9}};
 
-// Weights of the newest: of a verified token, of a pass, and of what was believed at first each time nothing is proposed,
-// so that what does not pay is tried again now and then.
-static const double verified_weight = 1.0 / 8, pass_weight = 1.0 / 8, return_weight = 1.0 / 64;
+// Weights of the newest: of a verified token, and of a pass.
+static const double verified_weight = 1.0 / 8, pass_weight = 1.0 / 8;
+// What does not pay is believed in a little more each time that nothing is proposed, so that about one match in 16 is tried.
+static const double growth = 1 + 1.0 / 128, least_likely = 0.02;
 static const double slowest = 2; // times the average: a pass that took longer was disturbed
 
 void speculation_begin(speculation *s, int most)
@@ -61,7 +62,7 @@ bool speculation_propose(speculation *s, const int32_t *history, size_t count, i
     if (length == 0 || s->seconds[1] <= 0) return true;
     s->match_class = class_of(length);
     s->count = best_count(s, s->likely[s->match_class], room < s->most ? room : s->most);
-    if (s->count == 0) s->likely[s->match_class] += return_weight * (classes[s->match_class].likely - s->likely[s->match_class]);
+    if (s->count == 0) s->likely[s->match_class] = fmin(growth * s->likely[s->match_class], classes[s->match_class].likely);
     // Behind the text's end comes the proposal itself.
     for (int i = 0; i < s->count; i++, next++) s->tokens[i] = next < count ? history[next] : s->tokens[next - count];
     return true;
@@ -77,5 +78,5 @@ void speculation_timed(speculation *s, int rows, double seconds)
 void speculation_judged(speculation *s, int right)
 {
     double *likely = &s->likely[s->match_class];
-    for (int i = 0; i <= right && i < s->count; i++) *likely += verified_weight * ((i < right) - *likely);
+    for (int i = 0; i <= right && i < s->count; i++) *likely = fmax(*likely + verified_weight * ((i < right) - *likely), least_likely);
 }

@@ -125,23 +125,28 @@ INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, cons
 }
 
 // The products of hi alone, for the quads of a group whose bit is set.
+INLINE void wide_dots(const uint8_t *planes, const int bits, int group_size, unsigned quads, const int part, const int8_t *hi,
+                      size_t cols, const int num_tokens, ivec *sums)
+{
+    while (quads) {
+        ivec pairs[MAX_TOKENS];
+        UNROLL for (int t = 0; t < num_tokens; t++) pairs[t] = ivec_zero();
+        for (int i = 0; i < quads_per_run(bits) && quads; i++, quads &= quads - 1) {
+            int quad = __builtin_ctz(quads);
+            ivec q = any_quad_part(planes, bits, group_size, quad, part);
+            UNROLL for (int t = 0; t < num_tokens; t++) pairs[t] =
+                add_products(pairs[t], q, broadcast(hi + (size_t)t * cols + 4 * quad));
+        }
+        UNROLL for (int t = 0; t < num_tokens; t++) sums[t] = widen(sums[t], pairs[t], 128 << 4 * part);
+    }
+}
+
 INLINE void accumulators_add_wide(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
                                   unsigned quads, const int8_t *hi, size_t cols, const int num_tiles, const int num_tokens)
 {
     (void)num_tiles;
-    for (; quads; quads &= quads - 1) {
-        int quad = __builtin_ctz(quads);
-        UNROLL for (int part = 0; part < parts_of(bits); part++)
-        {
-            ivec q = any_quad_part(planes[0], bits, group_size, quad, part);
-            UNROLL for (int t = 0; t < num_tokens; t++)
-            {
-                __m256i x = broadcast(hi + (size_t)t * cols + 4 * quad);
-                ivec pairs = {_mm256_maddubs_epi16(q.a, x), _mm256_maddubs_epi16(q.b, x)};
-                a->sums[t] = widen(a->sums[t], pairs, 128 << 4 * part);
-            }
-        }
-    }
+    UNROLL for (int part = 0; part < parts_of(bits); part++)
+        wide_dots(planes[0], bits, group_size, quads, part, hi, cols, num_tokens, a->sums);
 }
 
 INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
