@@ -197,6 +197,33 @@ static void test_batches_and_threads_do_not_change_a_bit(void **state)
     for_all(check_batches, "batches and threads, differing bits");
 }
 
+// A head with an adapter sees the wanted rows only, whose sequences may have it or not.
+static void test_wanted_rows_go_through_the_right_adapters(void **state)
+{
+    (void)state;
+    if (!tested) skip();
+    const char *const names[] = {"llama-lora-head", "peft-head", NULL};
+    for (int i = 0; names[i]; i++) {
+        opened o;
+        open_adapted(names[i], repeatable_precision(), 2, &o);
+        int n = o.golden.num_ids;
+        float *adapted = forward_with(&o, 1), *plain = forward(&o, NULL, 0), *logits = mem_alloc_zero(4 * o.vocab, sizeof *logits);
+        engine_batch_item items[3];
+        for (int k = 0; k < 3; k++) { // plain, adapted, plain: of the first none of the rows
+            items[k] = (engine_batch_item){.tokens = o.golden.ids, .num_tokens = n, .num_logits = k == 0 ? 0 : 2};
+            assert_ok(engine_seq_create(o.model, &items[k].seq, &err));
+            if (k == 1) assert_ok(engine_seq_set_adapters(items[k].seq, &(adapter_use){o.adapter, 1}, 1, &err));
+        }
+        assert_ok(engine_forward(o.model, items, 3, logits, &err));
+        assert_repeated(names[i], "the adapted rows", logits, adapted + (size_t)(n - 2) * o.vocab, 2 * (int)o.vocab);
+        assert_repeated(names[i], "the plain rows", logits + 2 * o.vocab, plain + (size_t)(n - 2) * o.vocab, 2 * (int)o.vocab);
+        for (int k = 0; k < 3; k++) engine_seq_free(items[k].seq);
+        float *all[] = {adapted, plain, logits};
+        for (int k = 0; k < 3; k++) mem_free(all[k]);
+        close_adapted(&o);
+    }
+}
+
 // Long enough for the work to be shared among threads, and for a second chunk.
 static void test_long_prompts_are_the_same_on_any_number_of_threads(void **state)
 {
@@ -348,6 +375,7 @@ int main(void)
         CPU_TEST(test_fast_precision_is_close),
         ENGINE_TEST(test_the_base_keeps_its_bits),
         ENGINE_TEST(test_batches_and_threads_do_not_change_a_bit),
+        ENGINE_TEST(test_wanted_rows_go_through_the_right_adapters),
         ENGINE_TEST(test_long_prompts_are_the_same_on_any_number_of_threads),
         ENGINE_TEST(test_several_add_up),
         ENGINE_TEST(test_a_switch_empties_the_sequence),
