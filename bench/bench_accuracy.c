@@ -86,7 +86,7 @@ static void compare(totals *t, const reference *exact, const float *fast, int n,
 
 static void forward(side s, engine_seq *seq, const int32_t *ids, int count, float *logits)
 {
-    check(engine_forward(s.model, &(engine_batch_item){seq, ids, count, count}, 1, logits, &err));
+    check(engine_forward(s.model, &(engine_batch_item){seq, ids, count, count, false}, 1, logits, &err));
 }
 
 enum { ROWS = 64, REPORT_WINDOWS = 8 };

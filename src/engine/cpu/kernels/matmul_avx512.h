@@ -76,7 +76,9 @@ INLINE __m512i quad_values(const uint8_t *planes, const int bits, int group_size
 {
     const int low_width = tile_planes(bits).low, high_width = tile_planes(bits).high;
     const uint8_t *low = planes + octet * low_width * 64;
-    if (bits == 8) return _mm512_loadu_si512(low + j * 64);
+    // In this order, which volatile keeps: where lines come out of order the processor sees no stream, and reads at
+    // two thirds of the rate (Zen 4).
+    if (bits == 8) return *(const volatile __m512i *)(const void *)(low + j * 64);
     __m512i value = plane_field(low, low_width, j, 0);
     if (!high_width) return value;
     const uint8_t *high = planes + (group_size * low_width * 2 + octet * high_width * 64);

@@ -131,6 +131,68 @@ INLINE void float_tiles(const packed_matrix *w, int tile, const float *x, size_t
                       vec_add(vec_load(block.sums[t][r]), vec_load(block.sums[t][r] + TILE_ROWS)));
 }
 
+// Two neighbouring inputs [2][16] of a dense tile.
+INLINE void dense_pair(const dtype type, const uint8_t *source, float *weights)
+{
+    if (type == DTYPE_BF16) {
+        bf16_pairs(source, weights);
+        return;
+    }
+    vec_store(weights, load_floats(type, source));
+    vec_store(weights + TILE_ROWS, load_floats(type, source + TILE_ROWS * (type == DTYPE_F32 ? 4 : 2)));
+}
+
+// A dense tile for few tokens, which wait for memory: it is read as one stream, straight into the sums.
+INLINE void dense_tile(const packed_matrix *w, int tile, const float *x, size_t x_stride, float *y, size_t y_stride,
+                       const dtype type, const int num_tokens)
+{
+    const size_t pair_bytes = 2 * TILE_ROWS * (type == DTYPE_F32 ? 4 : 2);
+    const uint8_t *source = tile_at(w, tile);
+    const int cols = w->cols;
+    float weights[2 * TILE_ROWS] __attribute__((aligned(64))); // in registers, after inlining
+    vec sums[FLOAT_TOKENS][2];
+    UNROLL for (int t = 0; t < num_tokens; t++) sums[t][0] = sums[t][1] = vec_zero();
+    for (int i = 0; i + 1 < cols; i += 2, source += pair_bytes) {
+        dense_pair(type, source, weights);
+        UNROLL for (int t = 0; t < num_tokens; t++) UNROLL for (int odd = 0; odd < 2; odd++) sums[t][odd] =
+            vec_fma(vec_load(weights + odd * TILE_ROWS), x[(size_t)t * x_stride + (size_t)(i + odd)], sums[t][odd]);
+    }
+    if (cols % 2) {
+        if (type == DTYPE_BF16) bf16_pairs(source, weights); // an odd last input comes with a zero
+        else vec_store(weights, load_floats(type, source));
+        UNROLL for (int t = 0; t < num_tokens; t++) sums[t][0] =
+            vec_fma(vec_load(weights), x[(size_t)t * x_stride + (size_t)(cols - 1)], sums[t][0]);
+    }
+    UNROLL for (int t = 0; t < num_tokens; t++)
+        vec_store(y + (size_t)t * y_stride + (size_t)tile * TILE_ROWS, vec_add(sums[t][0], sums[t][1]));
+}
+
+INLINE void dense_tiles(const packed_matrix *w, int tile, int tile_end, const float *x, size_t x_stride, float *y,
+                        size_t y_stride, const int num_tokens)
+{
+    for (; tile < tile_end; tile++) switch (w->type) {
+        case DTYPE_BF16: dense_tile(w, tile, x, x_stride, y, y_stride, DTYPE_BF16, num_tokens); break;
+        case DTYPE_F16: dense_tile(w, tile, x, x_stride, y, y_stride, DTYPE_F16, num_tokens); break;
+        default: dense_tile(w, tile, x, x_stride, y, y_stride, DTYPE_F32, num_tokens); break;
+        }
+}
+
+static void few_dense(const packed_matrix *w, int tile, int tile_end, const float *x, size_t x_stride, int num_tokens,
+                      float *y, size_t y_stride)
+{
+    switch (num_tokens) {
+    case 1: dense_tiles(w, tile, tile_end, x, x_stride, y, y_stride, 1); break;
+    case 2: dense_tiles(w, tile, tile_end, x, x_stride, y, y_stride, 2); break;
+#if FLOAT_TOKENS > 2
+    case 3: dense_tiles(w, tile, tile_end, x, x_stride, y, y_stride, 3); break;
+#endif
+#if FLOAT_TOKENS > 3
+    case 4: dense_tiles(w, tile, tile_end, x, x_stride, y, y_stride, 4); break;
+#endif
+    default: break;
+    }
+}
+
 static void matmul_float(const packed_matrix *w, int tile_begin, int tile_end, const float *x, size_t x_stride,
                          int token_begin, int token_end, float *y, size_t y_stride)
 {
@@ -138,6 +200,10 @@ static void matmul_float(const packed_matrix *w, int tile_begin, int tile_end, c
         int num_tokens = token_end - token < SPAN ? token_end - token : SPAN, tile = tile_begin;
         const float *x_rows = x + (size_t)token * x_stride;
         float *y_rows = y + (size_t)token * y_stride;
+        if (w->type != DTYPE_U32 && num_tokens <= FLOAT_TOKENS) {
+            few_dense(w, tile_begin, tile_end, x_rows, x_stride, num_tokens, y_rows, y_stride);
+            continue;
+        }
         for (; tile + FLOAT_TILES <= tile_end; tile += FLOAT_TILES)
             float_tiles(w, tile, x_rows, x_stride, num_tokens, y_rows, y_stride, FLOAT_TILES);
 #if FLOAT_TILES > 1
