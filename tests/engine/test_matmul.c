@@ -50,8 +50,11 @@ static void set_extremes(quantized_rows *q)
     int count = q->num_rows * q->cols;
     memset(q->hi, random_bits() % 2 ? 127 : -127, (size_t)count);
     memset(q->lo, random_bits() % 2 ? 63 : -64, (size_t)count);
-    if (random_bits() % 2) { // one dot each, but for the widest quads of some rows
+    if (random_bits() % 2) { // narrow rows, all of whose quads are wide, or none
         memset(q->narrow, 1, (size_t)q->num_rows);
+        memset(q->wide, 255, (size_t)count / 32);
+    }
+    if (q->narrow[0] && random_bits() % 2) {
         memset(q->wide, 0, (size_t)count / 32);
         memset(q->hi, 0, (size_t)count);
         memset(q->lo, random_bits() % 2 ? 127 : -127, (size_t)count);
