@@ -42,13 +42,13 @@ typedef struct totals {
     long agree, count, next;
 } totals;
 
-static double log_sum_exp(const float *x, int n)
-{
-    double top = x[0], sum = 0;
-    for (int i = 1; i < n; i++) top = fmax(top, x[i]);
-    for (int i = 0; i < n; i++) sum += exp(x[i] - top);
-    return top + log(sum);
-}
+// The logits of the exact model at one place of the text, and what follows from them.
+typedef struct reference {
+    const float *logits;
+    double *p; // [vocab]
+    double log_sum;
+    int best;
+} reference;
 
 static int best(const float *x, int n)
 {
@@ -58,31 +58,41 @@ static int best(const float *x, int n)
     return at;
 }
 
-static void compare(totals *t, const float *exact, const float *fast, int n, int32_t next)
+static void set_reference(reference *r, const float *logits, int n)
 {
-    double log_p = log_sum_exp(exact, n), log_q = log_sum_exp(fast, n), kl = 0;
-    for (int i = 0; i < n; i++) {
-        double p = exact[i] - log_p;
-        kl += exp(p) * (p - (fast[i] - log_q));
-    }
+    double sum = 0;
+    r->logits = logits;
+    r->best = best(logits, n);
+    for (int i = 0; i < n; i++) sum += r->p[i] = exp(logits[i] - logits[r->best]);
+    for (int i = 0; i < n; i++) r->p[i] /= sum;
+    r->log_sum = logits[r->best] + log(sum);
+}
+
+static void compare(totals *t, const reference *exact, const float *fast, int n, int32_t next)
+{
+    int top = best(fast, n);
+    double sum = 0, kl = 0;
+    for (int i = 0; i < n; i++) sum += exp(fast[i] - fast[top]);
+    double log_sum = fast[top] + log(sum);
+    for (int i = 0; i < n; i++) kl += exact->p[i] * ((exact->logits[i] - exact->log_sum) - (fast[i] - log_sum));
     t->kl += kl;
-    t->agree += best(exact, n) == best(fast, n);
+    t->agree += exact->best == top;
     t->count++;
     if (next < 0) return;
-    t->nll_exact -= exact[next] - log_p;
-    t->nll_fast -= fast[next] - log_q;
+    t->nll_exact -= exact->logits[next] - exact->log_sum;
+    t->nll_fast -= fast[next] - log_sum;
     t->next++;
 }
 
 static void forward(side s, engine_seq *seq, const int32_t *ids, int count, float *logits)
 {
-    check(engine_forward(s.model, &(engine_batch_item){seq, ids, count, count}, 1, logits, &err));
+    check(engine_forward(s.model, &(engine_batch_item){seq, ids, count, count, false}, 1, logits, &err));
 }
 
-enum { ROWS = 64 };
+enum { ROWS = 64, REPORT_WINDOWS = 8 };
 
 // One window: exact by rows of ROWS, fast prefilled the same way, fast token by token.
-static void run_window(side exact, side fast, const int32_t *ids, int count, int vocab, float *a, float *b, totals *prefilled, totals *decoded)
+static void run_window(side exact, side fast, const int32_t *ids, int count, int vocab, float *a, float *b, reference *r, totals *prefilled, totals *decoded)
 {
     engine_seq *seq_exact, *seq_prefill, *seq_decode;
     check(engine_seq_create(exact.model, &seq_exact, &err));
@@ -92,12 +102,13 @@ static void run_window(side exact, side fast, const int32_t *ids, int count, int
         int rows = count - begin < ROWS ? count - begin : ROWS;
         forward(exact, seq_exact, ids + begin, rows, a);
         forward(fast, seq_prefill, ids + begin, rows, b);
-        for (int i = 0; i < rows; i++)
-            compare(prefilled, a + (size_t)i * (size_t)vocab, b + (size_t)i * (size_t)vocab, vocab,
-                    begin + i + 1 < count ? ids[begin + i + 1] : -1);
         for (int i = 0; i < rows; i++) {
-            forward(fast, seq_decode, ids + begin + i, 1, b);
-            compare(decoded, a + (size_t)i * (size_t)vocab, b, vocab, begin + i + 1 < count ? ids[begin + i + 1] : -1);
+            float *row = b + (size_t)i * (size_t)vocab;
+            int32_t next = begin + i + 1 < count ? ids[begin + i + 1] : -1;
+            set_reference(r, a + (size_t)i * (size_t)vocab, vocab);
+            compare(prefilled, r, row, vocab, next);
+            forward(fast, seq_decode, ids + begin + i, 1, row);
+            compare(decoded, r, row, vocab, next);
         }
     }
     engine_seq_free(seq_exact);
@@ -130,6 +141,7 @@ int main(int argc, char **argv)
     side exact = open_side(argv[1], PRECISION_EXACT), fast = open_side(argv[1], PRECISION_FAST);
     totals prefilled = {0}, decoded = {0};
     float *a = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *a), *b = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *b);
+    reference r = {.p = mem_alloc_zero((size_t)vocab, sizeof *r.p)};
     // Every window begins as the model's texts do: a Gemma without its <bos> predicts nothing.
     token_list start = {0};
     check(tokenizer_encode(tok, "", 0, TOKENIZER_ADD_SPECIAL, &start, &err));
@@ -139,9 +151,12 @@ int main(int argc, char **argv)
     for (int begin = 0; begin < total; begin += window) {
         int count = total - begin < window ? total - begin : window;
         memcpy(tokens + num_start, ids.ids + begin, (size_t)count * sizeof *tokens);
-        run_window(exact, fast, tokens, num_start + count, vocab, a, b, &prefilled, &decoded);
+        run_window(exact, fast, tokens, num_start + count, vocab, a, b, &r, &prefilled, &decoded);
+        bool last = total - begin <= window;
+        if (!last && begin / window % REPORT_WINDOWS < REPORT_WINDOWS - 1) continue;
+        print("prefilled", &prefilled); // so far: it takes long
+        print("decoded", &decoded);
+        fflush(stdout);
     }
-    print("prefilled", &prefilled);
-    print("decoded", &decoded);
     return 0;
 }

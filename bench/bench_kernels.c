@@ -123,8 +123,10 @@ __attribute__((target("avx2"))) static void peak_dots_avx2(bench_job *job, int t
     for (int k = 0; k < PEAK_CHAINS / 2; k++) sums[k] = a;
     for (int i = 0; i < PEAK_LOOPS; i++) {
 #pragma GCC unroll 16
-        for (int k = 0; k < PEAK_CHAINS / 2; k++) sums[k] = _mm256_add_epi16(sums[k], _mm256_maddubs_epi16(a, b));
-        __asm__ volatile("" : "+x"(a));
+        for (int k = 0; k < PEAK_CHAINS / 2; k++) {
+            sums[k] = _mm256_add_epi16(sums[k], _mm256_maddubs_epi16(a, b));
+            __asm__ volatile("" : "+x"(a)); // or one product serves all sums
+        }
     }
     for (int k = 0; k < PEAK_CHAINS / 2; k++) job->sink[thread * 8] += (uint64_t)_mm256_extract_epi32(sums[k], 0);
 }
@@ -237,7 +239,7 @@ int main(int argc, char **argv)
                  {DTYPE_U32, 4, -64}, {DTYPE_U32, 8, -64}, // negative: float activations
                  {DTYPE_BF16, 0, 0},  {DTYPE_F16, 0, 0},   {DTYPE_F32, 0, 0}};
     printf("GB/s of weights (share of read rate) for 1, 2, 4 tokens; GMAC/s for more (share of peak, two dots "
-           "each)\n");
+           "each), and for narrow rows\n");
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         bool exact = kinds[k].group_size <= 0;
         job.weights = &big;
@@ -270,6 +272,14 @@ int main(int argc, char **argv)
                 rate = (double)m.rows * cols * job.num_tokens / seconds;
                 printf(" %4.0f", rate * 1e-9);
                 if (!exact) printf(" (%2.0f%%)", peak > 0 ? 200 * rate / peak : 0.0);
+            }
+            if (!exact && job.num_tokens == MAX_TOKENS) {
+                q.narrow = allocate(MAX_TOKENS);
+                q.wide = allocate((size_t)MAX_TOKENS * (size_t)(cols / 32));
+                job.table->quantize_rows(x, (size_t)cols, MAX_TOKENS, true, &q, 0);
+                rate = (double)m.rows * cols * job.num_tokens / measure(&job);
+                printf(" narrow %4.0f", rate * 1e-9);
+                mem_free(q.narrow), mem_free(q.wide);
             }
             if (k == 0 && job.num_tokens == MAX_TOKENS)
                 printf(" [quantize %.2f G/s]", (double)MAX_TOKENS * cols / quantize_seconds * 1e-9);

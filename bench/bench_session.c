@@ -1,6 +1,6 @@
 // What a chat feels like beside tokens per second: how soon a cancellation takes effect, how soon the next request runs,
 // how much of a second turn is read anew, and what memory an unload leaves.
-//     bench-session MODEL [exact|fast] [REPETITIONS]
+//     bench-session MODEL [exact|fast] [REPETITIONS] [ENGINE]
 #include <llmlocal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,11 +191,12 @@ int main(int argc, char **argv)
     llm_model_spec spec;
     llm_mlx_options options;
     llm_engine_info info;
-    if (argc < 2) return fprintf(stderr, "usage: bench-session MODEL [exact|fast] [REPETITIONS]\n"), 2;
+    if (argc < 2) return fprintf(stderr, "usage: bench-session MODEL [exact|fast] [REPETITIONS] [ENGINE]\n"), 2;
     llm_model_spec_init(&spec, argv[1]);
     llm_mlx_options_init(&options);
     if (argc > 2 && !strcmp(argv[2], "exact")) options.precision = LLM_PRECISION_EXACT;
     if (argc > 3) repetitions = atoi(argv[3]);
+    if (argc > 4) options.engine = argv[4];
     if (repetitions < 1 || repetitions > MAX_REPETITIONS) return fprintf(stderr, "repetitions: 1 to %d\n", MAX_REPETITIONS), 2;
     backend = llm_mlx_backend_create(&options, &err);
     if (!backend) stop("the backend");

@@ -176,6 +176,10 @@ typedef struct llm_generation_config {
     const char *template_json; // an object whose members the chat template sees, e.g. {"enable_thinking":false}
     const llm_adapter_use *adapters; // for this request; they add up. A session that goes on with others reads its prompt anew
     int num_adapters;          // 0: the model spec's adapter, if it has one; LLM_NO_ADAPTERS: the bare model; at most 16
+    // 0: off; N, at most 32: where the latest tokens stood before in prompt or answer, up to N of those that followed there are
+    // verified in one step, when that has paid lately. The answer is the same, sampled or greedy, sooner where it repeats its
+    // prompt. 7 is a good number. On engines whose rounding depends on the number of tokens (mlx) near ties may fall differently.
+    int speculate;
 } llm_generation_config;
 
 LLM_API void llm_generation_config_init(llm_generation_config *config);
@@ -214,6 +218,7 @@ typedef struct llm_stats {
     double load_seconds;       // of the model, when this request loaded it; else 0
     double prefill_seconds, decode_seconds;
     double first_token_seconds; // from the request (waiting for others included) to the first chunk
+    int proposed_tokens, accepted_tokens; // config.speculate: verified ahead, and of these, part of the answer
 } llm_stats;
 
 // A token and how likely it was.
@@ -270,6 +275,7 @@ typedef struct llm_memory {
     uint64_t weights_bytes, kv_bytes, work_bytes; // of the loaded model
     uint64_t resident_bytes, peak_resident_bytes; // of the process
     uint64_t cache_bytes, peak_bytes; // of the engine: freed memory that it keeps; the most that it has used so far
+    int context_tokens, context_length; // tokens that the latest answer's sequence holds, and may hold; a service's: 0
 } llm_memory;
 
 // The same spec: nothing happens. Another: the old model is unloaded first. During a load: LLM_LOAD_IN_PROGRESS. A load
@@ -320,7 +326,8 @@ LLM_API llm_status llm_backend_score(llm_backend *backend, const int32_t *tokens
 
 // Adapters beside the loaded model, whose weights stay untouched: requests choose among them (config.adapters), so they
 // are switched from one request or session to the next. They go when the model does. Both block, and wait for the requests
-// that were made before. A name that is there already: LLM_INVALID_ARGUMENT.
+// that were made before. A name that is there already: LLM_INVALID_ARGUMENT; an adapter for which there is no memory now:
+// LLM_INSUFFICIENT_MEMORY.
 LLM_API llm_status llm_backend_add_adapter(llm_backend *backend, const char *name, const llm_adapter *adapter, llm_error *err);
 // A name that is not there, and the spec's own: LLM_INVALID_ARGUMENT.
 LLM_API llm_status llm_backend_remove_adapter(llm_backend *backend, const char *name, llm_error *err);
@@ -376,6 +383,16 @@ typedef struct llm_system_memory {
 } llm_system_memory;
 // Linux: /proc and cgroup versions 1 and 2, up to the root.
 LLM_API llm_status llm_system_memory_read(llm_system_memory *memory, llm_error *err);
+
+// Whether a model fits. Loads, llm_service_check_memory and the command all judge by this one rule.
+typedef enum llm_memory_fit {
+    LLM_FITS,       // right now
+    LLM_FITS_LATER, // it is at most 80 % of total_bytes, but more than available_bytes
+    LLM_FITS_NEVER  // it is more than 80 % of total_bytes, or `memory` is NULL
+} llm_memory_fit;
+// `bytes`: an estimate's total.
+LLM_API llm_memory_fit llm_memory_fits(uint64_t bytes, const llm_system_memory *memory);
+
 // Figures from elsewhere: for tests, and for applications with a budget of their own. Any thread.
 typedef llm_status (*llm_memory_function)(void *user, llm_system_memory *memory, llm_error *err);
 
@@ -400,19 +417,19 @@ typedef struct llm_mlx_options {
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);
 // Runs models in MLX's format. Its loads estimate first what the model takes (llm_model_estimate_memory), and are
-// LLM_INSUFFICIENT_MEMORY, with both amounts, before any weight is read when that is more than what is available.
+// LLM_INSUFFICIENT_MEMORY, with both amounts, before any weight is read unless that fits now (llm_memory_fits).
 LLM_API llm_backend *llm_mlx_backend_create(const llm_mlx_options *options, llm_error *err);
 
 // By the headers of the model's files alone.
 typedef struct llm_memory_estimate {
-    uint64_t weights_bytes;      // as the engine keeps them
+    uint64_t weights_bytes;      // as the engine keeps them, the spec's adapter included
     uint64_t kv_bytes_per_token; // of the KV cache, before any window is full
     uint64_t kv_bytes;           // of the KV cache with `context_length` tokens in it
-    uint64_t work_bytes;         // buffers and tokenizer
+    uint64_t work_bytes;         // buffers, tokenizer, and what only loading takes
     uint64_t total_bytes;        // the sum, or spec.estimated_memory where that is set
     int context_length;          // the spec's; where it says none, the model's, but no more than 4096
 } llm_memory_estimate;
-// Reads the headers of the files of a model that is on this machine, and nothing more.
+// Reads the headers of the files of a model, and of the spec's adapter, that are on this machine, and nothing more.
 LLM_API llm_status llm_model_estimate_memory(const llm_model_spec *spec, const llm_mlx_options *options,
                                              llm_memory_estimate *estimate, llm_error *err);
 
@@ -511,13 +528,35 @@ LLM_API llm_status llm_service_memory(llm_service *service, llm_memory *memory, 
 LLM_API llm_status llm_service_start_monitoring(llm_service *service, llm_error *err); // watching already: LLM_OK
 LLM_API void llm_service_stop_monitoring(llm_service *service);                        // waits for the thread that watches
 
-// Whether the model's estimate (filled in; may be NULL) is at most 80 % of the machine's memory, or of the control group's
-// limit: LLM_OK, or LLM_INSUFFICIENT_MEMORY with the amounts. What is in use right now does not count.
+// Whether the model's estimate (filled in; may be NULL) fits now or later (llm_memory_fits): LLM_OK, or LLM_INSUFFICIENT_MEMORY
+// with the amounts. What is in use right now does not count.
 LLM_API llm_status llm_service_check_memory(llm_service *service, const llm_model_spec *spec, llm_memory_estimate *estimate,
                                             llm_error *err);
 // The longest context within the same bounds, at most the one the model was made for; spec.estimated_memory does not count.
 // LLM_INSUFFICIENT_MEMORY: there is none.
 LLM_API llm_status llm_service_recommended_context(llm_service *service, const llm_model_spec *spec, int *tokens, llm_error *err);
+
+// ---- Who holds models ------------------------------------------------------------------------------------------
+//
+// A program may let the other processes of its user see what a backend holds; nothing is told unless it asks for that. It is
+// told by a file in $XDG_RUNTIME_DIR/llmlocal (without that: /tmp/llmlocal-<uid>), which nobody else may read.
+
+// As long as it lives, llm_holders_copy of every process has the backend's model.
+typedef struct llm_announcement llm_announcement;
+// `program` says who that is, for people: "llmlocal chat". A thread keeps the figures up to half a second old.
+LLM_API llm_announcement *llm_announcement_create(llm_backend *backend, const char *program, llm_error *err);
+LLM_API void llm_announcement_free(llm_announcement *announcement); // before its backend
+
+// A model in some process's memory.
+typedef struct llm_holder {
+    int64_t pid;
+    const char *program, *model, *engine; // the announcement's word, the spec's id, the engine's name
+    uint64_t weights_bytes, kv_bytes, work_bytes, resident_bytes; // as in llm_memory
+    int context_tokens, context_length;   // likewise
+    int64_t since;                        // seconds since 1970
+} llm_holder;
+// What this user's processes hold now, by pid: *count of them in one block (llm_free). What ended processes left is removed.
+LLM_API llm_holder *llm_holders_copy(int *count, llm_error *err);
 
 // ---- One's own backend -----------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ case ${1:-} in
 --docs) packages="$packages doxygen" ;;
 esac
 if [ "${1:-}" = --test ]; then
-    packages="$packages libcmocka-dev clang libclang-rt-dev gcovr g++ doxygen dpkg-dev file"
+    packages="$packages openssl libcmocka-dev clang libclang-rt-dev gcovr g++ doxygen dpkg-dev file"
     # The NEON kernels are cross-built, and run under an emulator.
     [ -z "$cross" ] || packages="$packages gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libcmocka-dev:arm64"
 fi

@@ -84,7 +84,7 @@ part_tests() {
 part_mlx() {
     begin "the MLX engine"
     build_all || return
-    run_ctest build -R 'engine/(engine|mlx|plugin)|real_models_mlx|structure/install'
+    run_ctest build -R 'engine/(engine|adapters|mlx|plugin)|real_models_mlx|structure/install'
 }
 
 part_asan() {

@@ -2,6 +2,7 @@
 #include "backend/adapters.h"
 #include "base/mem.h"
 #include "models/adapter_source.h"
+#include "models/memory.h"
 #include <string.h>
 
 static named_adapter *find(loaded_model *model, const char *name)
@@ -36,7 +37,7 @@ llm_status adapters_put(loaded_model *model, const char *name, const model_desc 
     return status;
 }
 
-llm_status adapters_add(loaded_model *model, const char *name, const llm_adapter *source, llm_error *err)
+llm_status adapters_add(loaded_model *model, const char *name, const llm_adapter *source, const llm_mlx_options *options, llm_error *err)
 {
     model_files files = {0};
     adapter a = {0};
@@ -45,6 +46,7 @@ llm_status adapters_add(loaded_model *model, const char *name, const llm_adapter
     if (status == LLM_OK) status = adapter_directory(source, &directory, err);
     if (status == LLM_OK) status = model_files_open(model->directory, &files, err);
     if (status == LLM_OK) status = adapter_open(directory, &files, &a, err);
+    if (status == LLM_OK) status = memory_check_adapter(&files.desc, &a, model->device, options->memory, options->memory_user, err);
     if (status == LLM_OK) status = adapters_put(model, name, &files.desc, &a, err);
     adapter_close(&a);
     model_files_close(&files);

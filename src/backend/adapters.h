@@ -8,8 +8,8 @@
 #define ADAPTERS_DEFAULT "default"
 
 llm_status adapters_put(loaded_model *model, const char *name, const model_desc *desc, const adapter *a, llm_error *err);
-// Reads the model's headers again, which adapters are fitted to.
-llm_status adapters_add(loaded_model *model, const char *name, const llm_adapter *source, llm_error *err);
+// Reads the model's headers again, which adapters are fitted to. `options` say how much memory there is.
+llm_status adapters_add(loaded_model *model, const char *name, const llm_adapter *source, const llm_mlx_options *options, llm_error *err);
 llm_status adapters_remove(loaded_model *model, const char *name, llm_error *err);
 void adapters_free(loaded_model *model);
 

@@ -1,6 +1,7 @@
 // The generation loop.
 #include "backend/answer.h"
 #include "backend/call_id.h"
+#include "backend/speculation.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "nn/sampler.h"
@@ -22,7 +23,9 @@ typedef struct answer {
     sampler *sampler;
     detokenizer *detokenizer;
     stop_strings *stops;
-    float *logits;           // [vocab_size]
+    float *logits;           // [1 + config->speculate][vocab_size]
+    speculation ahead;
+    int limit;               // tokens of the answer at most
     token_list history;      // prompt and answer: what penalties look at
     reply_format format;
     reply_parser *parser;    // NULL: the text is the answer
@@ -65,9 +68,10 @@ static llm_status create_sampler(answer *a)
     return status;
 }
 
-static llm_status forward(answer *a, const int32_t *tokens, int count, bool want_logits)
+// The last `num_logits` tokens' logits go to a->logits.
+static llm_status forward(answer *a, const int32_t *tokens, int count, int num_logits, bool precise)
 {
-    engine_batch_item item = {a->session->seq, tokens, count, want_logits ? 1 : 0};
+    engine_batch_item item = {a->session->seq, tokens, count, num_logits, precise};
     if (!token_list_append(&a->session->ledger, tokens, (size_t)count)) return error_no_memory(a->err, "the ledger of tokens");
     llm_status status = engine_forward(a->model->weights, &item, 1, a->logits, a->err);
     if (status != LLM_OK) a->session->ledger.count -= (size_t)count;
@@ -85,7 +89,7 @@ static llm_status prefill(answer *a)
     while (status == LLM_OK && done < total) {
         if (llm_writer_cancelled(a->writer)) return error_set(a->err, LLM_CANCELLED, "the answer was cancelled");
         int count = total - done < chunk ? total - done : chunk;
-        status = forward(a, tokens->ids + done, count, done + count == total);
+        status = forward(a, tokens->ids + done, count, done + count == total, false);
         done += count;
     }
     return status;
@@ -210,33 +214,81 @@ static llm_status write_logprobs(answer *a, const sampler_result *result)
 
 // ---- The model --------------------------------------------------------------------------------------------
 
+// Samples the next token from a row of logits and writes it. *more: the answer goes on behind it.
+static llm_status take_token(answer *a, float *logits, int32_t *token, bool *more)
+{
+    sampler_result result;
+    *more = false;
+    if (llm_writer_cancelled(a->writer)) return error_set(a->err, LLM_CANCELLED, "the answer was cancelled");
+    llm_status status = sampler_sample(a->sampler, logits, a->history.ids, a->history.count, &result, a->err);
+    if (status != LLM_OK) return status;
+    *token = result.token;
+    if (loaded_model_is_end(a->model, result.token) && !a->config->ignore_end) {
+        a->pass->reason = LLM_FINISH_STOP;
+        return LLM_OK;
+    }
+    a->pass->stats.generated_tokens++;
+    if (!token_list_append(&a->history, &result.token, 1) || !token_list_append(&a->pass->generated, &result.token, 1))
+        return error_no_memory(a->err, "the answer's tokens");
+    status = write_logprobs(a, &result);
+    if (status == LLM_OK) status = write_token(a, result.token);
+    if (status != LLM_OK) return status;
+    bool stop = stop_strings_matched(a->stops) >= 0;
+    if (stop) a->pass->reason = LLM_FINISH_STOP;
+    *more = !stop && a->pass->stats.generated_tokens < a->limit;
+    return LLM_OK;
+}
+
+// Takes tokens for as long as they are the proposed ones, whose logits are there already, and one more: each is sampled from
+// what the model says behind the tokens before it, as without proposals. Then the sequence forgets those that were wrong.
+static llm_status take_tokens(answer *a, bool *more)
+{
+    int right = 0, proposed = a->ahead.count;
+    llm_status status;
+    for (int row = 0;; row++) {
+        int32_t token;
+        status = take_token(a, a->logits + (size_t)row * (size_t)a->model->vocab_size, &token, more);
+        if (status != LLM_OK || !*more || row == proposed || token != a->ahead.tokens[row]) break;
+        right++;
+    }
+    if (*more) speculation_judged(&a->ahead, right);
+    a->pass->stats.proposed_tokens += proposed;
+    a->pass->stats.accepted_tokens += right;
+    if (right == proposed) return status;
+    size_t length = a->session->ledger.count - (size_t)(proposed - right);
+    llm_status trimmed = engine_seq_trim(a->session->seq, (int)length, status == LLM_OK ? a->err : NULL);
+    if (trimmed == LLM_OK) a->session->ledger.count = length;
+    return status == LLM_OK ? trimmed : status;
+}
+
+// Forwards the latest token, and behind it what may follow.
+static llm_status forward_step(answer *a)
+{
+    int32_t tokens[1 + SPECULATION_MOST];
+    tokens[0] = a->history.ids[a->history.count - 1];
+    if (!speculation_propose(&a->ahead, a->history.ids, a->history.count, a->limit - a->pass->stats.generated_tokens - 1))
+        return error_no_memory(a->err, "the index of tokens");
+    int rows = 1 + a->ahead.count;
+    memcpy(tokens + 1, a->ahead.tokens, (size_t)a->ahead.count * sizeof *tokens);
+    double begin = clock_seconds();
+    llm_status status = forward(a, tokens, rows, rows, rows > 1);
+    speculation_timed(&a->ahead, rows, clock_seconds() - begin);
+    return status;
+}
+
 static llm_status decode(answer *a)
 {
     int room = a->model->context_length - (int)a->history.count;
-    int limit = a->pass->max_tokens < room ? a->pass->max_tokens : room;
+    a->limit = a->pass->max_tokens < room ? a->pass->max_tokens : room;
     a->pass->reason = LLM_FINISH_LENGTH;
-    while (a->pass->stats.generated_tokens < limit) {
-        sampler_result result;
-        if (llm_writer_cancelled(a->writer)) return error_set(a->err, LLM_CANCELLED, "the answer was cancelled");
-        llm_status status = sampler_sample(a->sampler, a->logits, a->history.ids, a->history.count, &result, a->err);
+    bool more = a->limit > 0;
+    llm_status status = LLM_OK;
+    while (more) {
+        status = take_tokens(a, &more);
+        if (status == LLM_OK && more) status = forward_step(a);
         if (status != LLM_OK) return status;
-        if (loaded_model_is_end(a->model, result.token) && !a->config->ignore_end) {
-            a->pass->reason = LLM_FINISH_STOP;
-            break;
-        }
-        a->pass->stats.generated_tokens++;
-        if (!token_list_append(&a->history, &result.token, 1) || !token_list_append(&a->pass->generated, &result.token, 1))
-            return error_no_memory(a->err, "the answer's tokens");
-        status = write_logprobs(a, &result);
-        if (status == LLM_OK) status = write_token(a, result.token);
-        if (status != LLM_OK) return status;
-        if (stop_strings_matched(a->stops) >= 0) {
-            a->pass->reason = LLM_FINISH_STOP;
-            break;
-        }
-        if (a->pass->stats.generated_tokens < limit && (status = forward(a, &result.token, 1, true)) != LLM_OK) return status;
     }
-    return LLM_OK;
+    return status;
 }
 
 static llm_status create_parser(answer *a)
@@ -255,7 +307,8 @@ static llm_status prepare(answer *a)
     if (tokens->count > (size_t)a->model->context_length)
         return error_set_amounts(a->err, LLM_CONTEXT_EXCEEDED, tokens->count, (uint64_t)a->model->context_length,
                                  "the prompt has %zu tokens, the context holds %d", tokens->count, a->model->context_length);
-    a->logits = mem_alloc_zero((size_t)a->model->vocab_size, sizeof *a->logits);
+    speculation_begin(&a->ahead, a->config->speculate);
+    a->logits = mem_alloc_zero((size_t)a->model->vocab_size, (size_t)(1 + a->ahead.most) * sizeof *a->logits);
     if (!a->logits || !token_list_append(&a->history, tokens->ids, tokens->count)) return error_no_memory(a->err, "an answer");
     llm_status status = session_use_adapters(a->session, a->model, a->config, a->err);
     if (status == LLM_OK) status = create_sampler(a);
@@ -270,6 +323,7 @@ static void release(answer *a)
     detokenizer_free(a->detokenizer);
     stop_strings_free(a->stops);
     reply_parser_free(a->parser);
+    speculation_free(&a->ahead);
     mem_free(a->logits);
     token_list_free(&a->history);
     buf_free(&a->piece);

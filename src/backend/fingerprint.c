@@ -51,8 +51,21 @@ static llm_status add_config(uint64_t *hash, const char *directory, llm_error *e
     return status;
 }
 
-llm_status model_fingerprint(const char *directory, const model_files *files, const llm_adapter *adapter,
-                             char text[FINGERPRINT_SIZE], llm_error *err)
+// By the factor `a`, which is as it was stored: the others are computed from what was.
+static void add_adapter(uint64_t *hash, const model_files *files, const adapter *a)
+{
+    add_number(hash, (uint64_t)a->num_layers);
+    for (int i = 0; i < a->num_layers; i++) {
+        const adapter_layer *layer = &a->layers[i];
+        size_t cols = (size_t)files->desc.tensors[layer->tensor].cols;
+        add_number(hash, (uint64_t)layer->tensor);
+        add_number(hash, (uint64_t)layer->rank);
+        add_samples(hash, (const uint8_t *)layer->a, (size_t)layer->rank * cols * sizeof *layer->a);
+    }
+}
+
+llm_status model_fingerprint(const char *directory, const model_files *files, const adapter *own, char text[FINGERPRINT_SIZE],
+                             llm_error *err)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     llm_status status = add_config(&hash, directory, err);
@@ -63,10 +76,7 @@ llm_status model_fingerprint(const char *directory, const model_files *files, co
         add_tensor(&hash, source->biases);
         add_number(&hash, (uint64_t)files->weights.views[i].bits);
     }
-    add_number(&hash, (uint64_t)adapter->kind);
-    add_text(&hash, adapter->source);
-    add_text(&hash, adapter->tag);
-    add_text(&hash, adapter->asset);
+    add_adapter(&hash, files, own);
     snprintf(text, FINGERPRINT_SIZE, "%016llx", (unsigned long long)hash);
     return status;
 }

@@ -57,11 +57,11 @@ static llm_status open_engine(const llm_mlx_options *options, engine **device, l
     return status;
 }
 
-static llm_status check_memory(const llm_model_spec *spec, const char *directory, const model_files *files,
+static llm_status check_memory(const llm_model_spec *spec, const char *directory, const model_files *files, const adapter *own,
                                const llm_mlx_options *options, engine *device, llm_error *err)
 {
     llm_memory_estimate estimate;
-    llm_status status = memory_estimate(spec, directory, files, device, &estimate, err);
+    llm_status status = memory_estimate(spec, directory, files, own, device, &estimate, err);
     return status == LLM_OK ? memory_check(&estimate, options->memory, options->memory_user, err) : status;
 }
 
@@ -75,12 +75,12 @@ static llm_status load_weights(model_files *files, llm_progress_function progres
     return engine_model_load(model->device, &files->desc, &weights, pass_progress, &pass, &model->weights, err);
 }
 
-static llm_status identify(loaded_model *model, const llm_model_spec *spec, const char *directory, const model_files *files,
+static llm_status identify(loaded_model *model, const llm_model_spec *spec, const model_files *files, const adapter *own,
                            llm_error *err)
 {
     model->name = mem_copy_string(spec->id ? spec->id : spec->base);
     if (!model->name) return error_no_memory(err, "a model");
-    return model_fingerprint(directory, files, &spec->adapter, model->fingerprint, err);
+    return model_fingerprint(model->directory, files, own, model->fingerprint, err);
 }
 
 llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *options, llm_progress_function progress,
@@ -96,14 +96,15 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
     if (status == LLM_OK) status = model_files_open(model->directory, &files, err);
     if (status == LLM_OK && adapted) status = adapter_open(directory, &files, &own, err); // it fails before weights are read
     if (status == LLM_OK) status = open_engine(options, &model->device, err);
-    if (status == LLM_OK) status = check_memory(spec, model->directory, &files, options, model->device, err);
+    if (status == LLM_OK)
+        status = check_memory(spec, model->directory, &files, adapted ? &own : NULL, options, model->device, err);
     if (status == LLM_OK) status = text_side_open(model->directory, &model->tok, &model->chat, err);
     if (status == LLM_OK) {
         model->vocab_size = files.desc.vocab_size;
         model->context_length = files.desc.context_length;
         if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
         find_end_tokens(model, &files.config);
-        status = identify(model, spec, model->directory, &files, err);
+        status = identify(model, spec, &files, &own, err);
         model->precision = options->precision;
     }
     if (status == LLM_OK) status = load_weights(&files, progress, user, model, err);

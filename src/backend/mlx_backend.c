@@ -9,6 +9,7 @@
 #include "backend/turn.h"
 #include "base/mem.h"
 #include "client/options.h"
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@ typedef struct mlx_backend {
     char *engine_name;  // behind options.engine
     loaded_model model; // weights NULL: none is loaded
     session apart;      // of the latest request beside the chats: the next one may begin alike
+    atomic_int context_tokens; // of the latest answer's session
 } mlx_backend;
 
 void llm_mlx_options_init(llm_mlx_options *options)
@@ -29,6 +31,7 @@ static void mlx_unload(void *state)
 {
     mlx_backend *b = state;
     session_free(&b->apart);
+    atomic_store(&b->context_tokens, 0);
     loaded_model_close(&b->model);
 }
 
@@ -90,8 +93,11 @@ static llm_status generate_apart(mlx_backend *b, const llm_request *request, llm
 
 static llm_status mlx_generate(void *state, const llm_request *request, llm_stream_writer *writer, llm_error *err)
 {
+    mlx_backend *b = state;
     bool of_chat = request->kind == LLM_REQUEST_PROMPT || request->kind == LLM_REQUEST_RESULTS;
-    return of_chat ? generate_turn(state, request, writer, err) : generate_apart(state, request, writer, err);
+    llm_status status = of_chat ? generate_turn(b, request, writer, err) : generate_apart(b, request, writer, err);
+    atomic_store(&b->context_tokens, (int)(of_chat ? (session *)request->session : &b->apart)->ledger.count);
+    return status;
 }
 
 // ---- Sessions
@@ -150,6 +156,8 @@ static llm_status mlx_memory(void *state, llm_memory *memory, llm_error *err)
     memory->work_bytes = figures.work_bytes;
     memory->cache_bytes = figures.cache_bytes;
     memory->peak_bytes = figures.peak_bytes;
+    memory->context_tokens = atomic_load(&((mlx_backend *)state)->context_tokens);
+    memory->context_length = ((mlx_backend *)state)->model.context_length;
     return LLM_OK;
 }
 
@@ -161,7 +169,8 @@ static llm_status mlx_score(void *state, const int32_t *tokens, int num_tokens, 
 
 static llm_status mlx_add_adapter(void *state, const char *name, const llm_adapter *source, llm_error *err)
 {
-    return adapters_add(&((mlx_backend *)state)->model, name, source, err);
+    mlx_backend *b = state;
+    return adapters_add(&b->model, name, source, &b->options, err);
 }
 
 static llm_status mlx_remove_adapter(void *state, const char *name, llm_error *err)

@@ -48,7 +48,7 @@ llm_status score_tokens(loaded_model *model, const int32_t *tokens, int num_toke
     if (status == LLM_OK) status = adapters_use(model, seq, NULL, err);
     for (int begin = 0; status == LLM_OK && begin < num_tokens; begin += rows) {
         int count = num_tokens - begin < rows ? num_tokens - begin : rows;
-        engine_batch_item item = {seq, tokens + begin, count, count};
+        engine_batch_item item = {seq, tokens + begin, count, count, false};
         status = engine_forward(model->weights, &item, 1, logits, err);
         for (int i = 0; status == LLM_OK && i < count; i++) {
             const float *row = logits + (size_t)i * (size_t)model->vocab_size;

@@ -30,6 +30,8 @@ static llm_status add_up(turn *t, const answer_pass *pass)
     t->stats.prompt_tokens += from->prompt_tokens;
     t->stats.cached_prompt_tokens += from->cached_prompt_tokens;
     t->stats.generated_tokens += from->generated_tokens;
+    t->stats.proposed_tokens += from->proposed_tokens;
+    t->stats.accepted_tokens += from->accepted_tokens;
     t->stats.prefill_seconds += from->prefill_seconds;
     t->stats.decode_seconds += from->decode_seconds;
     t->reason = pass->reason;

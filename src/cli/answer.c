@@ -44,10 +44,11 @@ static void print_stats_json(const llm_stats *stats, double load_seconds)
 {
     out_format(
         "{\"prompt_tokens\":%d,\"cached_prompt_tokens\":%d,\"generated_tokens\":%d,\"load_seconds\":%.6f,"
-        "\"prefill_seconds\":%.6f,\"decode_seconds\":%.6f,\"first_token_seconds\":%.6f}",
+        "\"prefill_seconds\":%.6f,\"decode_seconds\":%.6f,\"first_token_seconds\":%.6f,"
+        "\"proposed_tokens\":%d,\"accepted_tokens\":%d}",
         stats->prompt_tokens, stats->cached_prompt_tokens, stats->generated_tokens,
         stats->load_seconds + load_seconds, stats->prefill_seconds, stats->decode_seconds,
-        stats->first_token_seconds);
+        stats->first_token_seconds, stats->proposed_tokens, stats->accepted_tokens);
 }
 
 static void print_json(const printing *p)
@@ -85,6 +86,8 @@ void answer_print_stats(const llm_stats *stats, double load_seconds)
             rate(fresh, stats->prefill_seconds), stats->generated_tokens,
             rate(stats->generated_tokens > 0 ? stats->generated_tokens - 1 : 0, stats->decode_seconds),
             stats->first_token_seconds);
+    if (stats->proposed_tokens > 0)
+        fprintf(stderr, "; %d of %d proposed tokens accepted", stats->accepted_tokens, stats->proposed_tokens);
     if (load_seconds > 0) fprintf(stderr, "; loaded in %.3f s", load_seconds);
     fprintf(stderr, "]\n");
 }

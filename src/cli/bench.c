@@ -156,7 +156,7 @@ static int bench_model(const bench_options *options, const char *model, int voca
         result->read_gbps = llm_measure_read_bandwidth(options->model.threads) * 1e-9;
         print_result(options, result);
     }
-    llm_backend_free(backend);
+    model_unload(backend);
     return status == LLM_OK ? EXIT_DONE : fail(&err);
 }
 

@@ -4,14 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-static void print_size(uint64_t bytes)
-{
-    if (bytes >= 1000000000)
-        out_format("%7.2f GB", (double)bytes * 1e-9);
-    else
-        out_format("%7.1f MB", (double)bytes * 1e-6);
-}
-
 static void print_name(const char *text)
 {
     out_text(text, strlen(text));
@@ -27,24 +19,14 @@ static const option list_table[] = {
     {0, "json", NULL, OPTION_FLAG, offsetof(list_options, json), "Print one JSON array.", NULL},
 };
 
-static void print_member(const char *name, const char *value)
-{
-    out_format("\"%s\":", name);
-    if (value)
-        out_json_string(value, strlen(value));
-    else
-        out_string("null");
-    out_string(",");
-}
-
 static void print_json(const llm_cached_model *model)
 {
     static const char *const kinds[] = {"hub", "import", "github"};
     out_string("{");
-    print_member("kind", kinds[model->kind]);
-    print_member("id", model->id);
-    print_member("directory", model->directory);
-    print_member("commit", model->commit);
+    out_json_member("kind", kinds[model->kind]);
+    out_json_member("id", model->id);
+    out_json_member("directory", model->directory);
+    out_json_member("commit", model->commit);
     out_format("\"size_bytes\":%llu,\"partial_bytes\":%llu,\"changed_at\":%lld}",
                (unsigned long long)model->size_bytes, (unsigned long long)model->partial_bytes,
                (long long)model->changed_at);
@@ -56,7 +38,7 @@ static void print_line(const llm_cached_model *model)
     time_t when = (time_t)model->changed_at;
     struct tm local;
     if (when > 0 && localtime_r(&when, &local)) strftime(date, sizeof date, "%Y-%m-%d", &local);
-    print_size(model->size_bytes);
+    out_size(model->size_bytes);
     out_format("  %-10s  %-12.12s  ", date,
                model->commit                   ? model->commit
                : model->kind == LLM_CACHED_HUB ? "-"
@@ -99,7 +81,7 @@ int rm_main(const subcommand *self, int argc, char **argv)
     int code = options_parse(self, NULL, 0, argc, argv, arguments);
     if (code != GO_ON) return code;
     if (llm_cache_remove(arguments[0], &freed, &err) != LLM_OK) return fail(&err);
-    print_size(freed);
+    out_size(freed);
     out_string(" freed\n");
     return out_finish(EXIT_DONE);
 }
@@ -112,7 +94,7 @@ int prune_main(const subcommand *self, int argc, char **argv)
     int code = options_parse(self, NULL, 0, argc, argv, NULL);
     if (code != GO_ON) return code;
     if (llm_cache_prune(&freed, &removed, &err) != LLM_OK) return fail(&err);
-    print_size(freed);
+    out_size(freed);
     out_format(" freed, %d unfinished %s removed\n", removed, removed == 1 ? "file" : "files");
     return out_finish(EXIT_DONE);
 }

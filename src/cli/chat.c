@@ -252,7 +252,7 @@ static int chat_with_model(const chat_options *options, const char *model, const
             fprintf(stderr, "[loaded in %.2f s; /help lists the commands]\n", load_seconds);
         code = talk(&c);
     }
-    llm_backend_free(c.backend);
+    model_unload(c.backend);
     return code;
 }
 

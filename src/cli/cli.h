@@ -32,7 +32,9 @@ int list_main(const subcommand *self, int argc, char **argv);
 int rm_main(const subcommand *self, int argc, char **argv);
 int prune_main(const subcommand *self, int argc, char **argv);
 int models_main(const subcommand *self, int argc, char **argv);
+int ps_main(const subcommand *self, int argc, char **argv);
 int engines_main(const subcommand *self, int argc, char **argv);
+const char *running_subcommand(void); // its name
 
 // ---- Options ----------------------------------------------------------------------------------------------
 
@@ -107,6 +109,9 @@ void out_string(const char *string);
 void out_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void out_json_string(const char *bytes, size_t length);
 void out_json_number(double value); // null when it is none
+void out_json_member(const char *name, const char *value); // "name":"value", with a comma behind; NULL is null
+void out_size(uint64_t bytes);                             // ten columns: "  96.4 MB"
+const char *fit_text(llm_memory_fit fit);                  // "fits here"
 bool out_failed(void);
 int out_finish(int code); // flushes; `code`, or EXIT_FAILED when not everything could be written
 

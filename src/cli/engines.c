@@ -1,7 +1,6 @@
 // llmlocal engines: what models can run on here.
 #include "cli/cli.h"
 #include <stddef.h>
-#include <string.h>
 
 typedef struct engines_options {
     bool json;
@@ -11,21 +10,14 @@ static const option engines_table[] = {
     {0, "json", NULL, OPTION_FLAG, offsetof(engines_options, json), "Print one JSON array.", NULL},
 };
 
-static void print_member(const char *name, const char *value)
-{
-    out_format("\"%s\":", name);
-    out_json_string(value, strlen(value));
-    out_string(",");
-}
-
 static void print_json(const llm_engine_info *engine)
 {
     out_string("{");
-    print_member("name", engine->name);
-    print_member("device", engine->device);
-    print_member("isa", engine->isa);
-    print_member("version", engine->version);
-    print_member("reason", engine->reason);
+    out_json_member("name", engine->name);
+    out_json_member("device", engine->device);
+    out_json_member("isa", engine->isa);
+    out_json_member("version", engine->version);
+    out_json_member("reason", engine->reason);
     out_format("\"available\":%s,\"threads\":%d,\"memory_bytes\":%llu}", engine->available ? "true" : "false",
                engine->num_threads, (unsigned long long)engine->memory_bytes);
 }

@@ -36,7 +36,7 @@ static const char *add_logit_bias(void *target, const char *value)
 
 #define AT(member) offsetof(generation_options, config.member)
 
-const option generation_option_table[18] = {
+const option generation_option_table[19] = {
     {0, "max-tokens", "N", OPTION_INT, AT(max_tokens), "Tokens of an answer at most; 1024.", NULL},
     {0, "temperature", "X", OPTION_FLOAT, AT(temperature),
      "How freely to choose; 0.7; 0: always the likeliest.", NULL},
@@ -58,6 +58,8 @@ const option generation_option_table[18] = {
      add_logit_bias},
     {0, "template-json", "OBJECT", OPTION_TEXT, AT(template_json), "Variables for the chat template.", NULL},
     {0, "ignore-end", NULL, OPTION_FLAG, AT(ignore_end), "Go on after the model's end token.", NULL},
+    {0, "speculate", "N", OPTION_INT, AT(speculate),
+     "Verify up to N tokens at once where the text repeats itself; 0: off.", NULL},
     {0, "logprobs", "N", OPTION_INT, AT(logprobs), "Log-probabilities of the N likeliest tokens (--json).",
      NULL},
     {0, "system", "TEXT", OPTION_TEXT, offsetof(generation_options, system), "The system prompt.", NULL},

@@ -11,7 +11,7 @@ typedef struct generation_options {
     bool quiet, no_reasoning;
 } generation_options;
 
-extern const option generation_option_table[18];
+extern const option generation_option_table[19];
 
 void generation_init(generation_options *options);
 int generation_check(const generation_options *options); // GO_ON, or the exit code after a message

@@ -21,6 +21,7 @@ static const subcommand subcommands[] = {
     {"rm", "MODEL", "Remove a model from the cache.", 1, 1, rm_main},
     {"prune", "", "Remove what interrupted downloads left in the cache.", 0, 0, prune_main},
     {"models", "", "List known models and which of them fit here.", 0, 0, models_main},
+    {"ps", "", "List the models that programs of this user have in memory.", 0, 0, ps_main},
     {"engines", "", "List what models can run on here.", 0, 0, engines_main},
 };
 #define NUM_SUBCOMMANDS (sizeof subcommands / sizeof *subcommands)
@@ -45,6 +46,13 @@ static const subcommand *find_subcommand(const char *name)
     for (size_t i = 0; i < NUM_SUBCOMMANDS; i++)
         if (!strcmp(subcommands[i].name, name)) return &subcommands[i];
     return NULL;
+}
+
+static const char *running = "";
+
+const char *running_subcommand(void)
+{
+    return running;
 }
 
 int main(int argc, char **argv)
@@ -72,7 +80,10 @@ int main(int argc, char **argv)
         name = argv[2];
     }
     const subcommand *found = find_subcommand(name);
-    if (found) return found->run(found, argc - 1, argv + 1);
+    if (found) {
+        running = found->name;
+        return found->run(found, argc - 1, argv + 1);
+    }
     fail_with("\"%s\" is no subcommand (llmlocal --help lists them)", name);
     return EXIT_USAGE;
 }

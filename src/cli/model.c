@@ -118,6 +118,25 @@ void model_spec_init(const model_options *options, const char *model, llm_model_
     print_messages(options->verbose);
 }
 
+static llm_announcement *announcement; // of the one model that a subcommand loads
+
+// `llmlocal ps` is a convenience: without it everything else works.
+static void announce(llm_backend *backend, bool verbose)
+{
+    llm_error err;
+    char program[60];
+    snprintf(program, sizeof program, "llmlocal %s", running_subcommand());
+    announcement = llm_announcement_create(backend, program, &err);
+    if (!announcement && verbose) fprintf(stderr, "llmlocal: not shown by llmlocal ps: %s\n", err.message);
+}
+
+void model_unload(llm_backend *backend)
+{
+    llm_announcement_free(announcement);
+    announcement = NULL;
+    llm_backend_free(backend);
+}
+
 llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code)
 {
     llm_error err;
@@ -136,7 +155,10 @@ llm_backend *model_load(const model_options *options, const char *model, double 
     llm_status status = backend ? llm_backend_load(backend, &spec, show_progress, NULL, &err) : err.code;
     hide_progress();
     if (load_seconds) *load_seconds = now_seconds() - start;
-    if (status == LLM_OK) return backend;
+    if (status == LLM_OK) {
+        announce(backend, options->verbose);
+        return backend;
+    }
     *code = fail(&err);
     llm_backend_free(backend);
     return NULL;

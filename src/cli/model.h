@@ -15,9 +15,10 @@ typedef struct model_options {
 
 extern const option model_option_table[8];
 
-// Loads the model and shows how that goes, if anybody is watching. NULL after an error message; *code is then
+// Loads the model, lets `llmlocal ps` see it, and shows how that goes, if anybody is watching. NULL after an error message; *code is then
 // the exit code. *load_seconds (may be NULL) is how long it took.
 llm_backend *model_load(const model_options *options, const char *model, double *load_seconds, int *code);
+void model_unload(llm_backend *backend); // of model_load
 // What --adapter says; borrows the text, and has room for one of GitHub.
 llm_adapter adapter_from_text(const char *text);
 void model_spec_init(const model_options *options, const char *model, llm_model_spec *spec);

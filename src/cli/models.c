@@ -1,7 +1,6 @@
-// llmlocal models: the presets, and which of them fit here.
+// llmlocal models: the presets, which of them fit here, and which are in the cache.
 #include "cli/cli.h"
 #include <stddef.h>
-#include <string.h>
 
 typedef struct models_options {
     bool json;
@@ -11,27 +10,44 @@ static const option models_table[] = {
     {0, "json", NULL, OPTION_FLAG, offsetof(models_options, json), "Print one JSON array.", NULL},
 };
 
-static void print_member(const char *name, const char *value)
+// A preset on this machine.
+typedef struct preset_here {
+    const llm_preset *preset;
+    bool cached;
+    uint64_t memory_bytes; // of one in the cache: by its files
+    llm_memory_fit fit;
+} preset_here;
+
+static preset_here look_at(const llm_preset *preset, const llm_system_memory *memory)
 {
-    out_format("\"%s\":", name);
-    out_json_string(value, strlen(value));
-    out_string(",");
+    llm_model_spec spec;
+    llm_memory_estimate estimate;
+    preset_here here = {.preset = preset, .memory_bytes = preset->memory_bytes};
+    llm_model_spec_init(&spec, preset->name);
+    here.cached = llm_cache_has(&spec);
+    if (here.cached && llm_model_estimate_memory(&spec, NULL, &estimate, NULL) == LLM_OK)
+        here.memory_bytes = estimate.total_bytes;
+    here.fit = llm_memory_fits(here.memory_bytes, memory);
+    return here;
 }
 
-static void print_json(const llm_preset *p, bool fits)
+static void print_json(const preset_here *here)
 {
+    const llm_preset *p = here->preset;
     out_string("{");
-    print_member("name", p->name);
-    print_member("hub_id", p->hub_id);
-    print_member("family", p->family);
-    print_member("licence", p->licence);
+    out_json_member("name", p->name);
+    out_json_member("hub_id", p->hub_id);
+    out_json_member("family", p->family);
+    out_json_member("licence", p->licence);
     out_format("\"parameters\":%llu,\"download_bytes\":%llu,\"memory_bytes\":%llu,\"context_length\":%d,",
                (unsigned long long)p->num_parameters, (unsigned long long)p->download_bytes,
-               (unsigned long long)p->memory_bytes, p->context_length);
+               (unsigned long long)here->memory_bytes, p->context_length);
     const struct {
         const char *name;
         bool value;
-    } flags[] = {{"fits", fits},
+    } flags[] = {{"fits", here->fit != LLM_FITS_NEVER},
+                 {"fits_now", here->fit == LLM_FITS},
+                 {"cached", here->cached},
                  {"runs", p->runs},
                  {"tools", p->tools},
                  {"reasoning", p->reasoning},
@@ -41,15 +57,26 @@ static void print_json(const llm_preset *p, bool fits)
     out_string("}");
 }
 
-static void print_line(const llm_preset *p, bool fits)
+static void print_line(const preset_here *here)
 {
-    out_format("%-19s %6.2f GB %6.2f GB %7d  %-16s %s%s%s  %-13s %s\n", p->name,
-               (double)p->download_bytes * 1e-9, (double)p->memory_bytes * 1e-9, p->context_length, p->family,
-               p->tools ? "T" : "-", p->reasoning ? "R" : "-", p->japanese ? "J" : "-",
-               !p->runs ? "not supported"
-               : fits   ? "fits here"
-                        : "does not fit",
+    const llm_preset *p = here->preset;
+    out_format("%s %-19s ", here->cached ? "*" : " ", p->name);
+    out_size(p->download_bytes);
+    out_string(" ");
+    out_size(here->memory_bytes);
+    out_format(" %7d  %-16s %s%s%s  %-13s %s\n", p->context_length, p->family, p->tools ? "T" : "-",
+               p->reasoning ? "R" : "-", p->japanese ? "J" : "-", p->runs ? fit_text(here->fit) : "not supported",
                p->hub_id);
+}
+
+static void print_end(const llm_system_memory *memory)
+{
+    out_string("memory here:");
+    out_size(memory->total_bytes);
+    out_string(" (a model may take 80 % of it), available now:");
+    out_size(memory->available_bytes);
+    out_string("\n* in the cache; T tools, R reasoning, J Japanese; memory with 4096 tokens of context\n"
+               "sizes of what is not in the cache are computed, not measured\n");
 }
 
 int models_main(const subcommand *self, int argc, char **argv)
@@ -64,19 +91,17 @@ int models_main(const subcommand *self, int argc, char **argv)
     if (options.json)
         out_string("[");
     else
-        out_format("%-19s %9s %9s %7s  %-16s %s  %-13s %s\n", "name", "download", "memory", "context",
-                   "family", "can", "here", "hub id");
+        out_format("  %-19s %10s %10s %7s  %-16s %s  %-13s %s\n", "name", "download", "memory", "context", "family",
+                   "can", "here", "hub id");
     const llm_preset *preset;
     for (int i = 0; (preset = llm_preset_at(i)); i++) {
-        bool fits = preset->memory_bytes <= memory.total_bytes;
+        preset_here here = look_at(preset, &memory);
         if (options.json && i) out_string(",\n");
-        options.json ? print_json(preset, fits) : print_line(preset, fits);
+        options.json ? print_json(&here) : print_line(&here);
     }
     if (options.json)
         out_string("]\n");
     else
-        out_format(
-            "memory here: %.2f GB; T tools, R reasoning, J Japanese; sizes are computed, not measured\n",
-            (double)memory.total_bytes * 1e-9);
+        print_end(&memory);
     return out_finish(EXIT_DONE);
 }

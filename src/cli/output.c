@@ -152,6 +152,29 @@ void out_json_number(double value)
         out_string("null");
 }
 
+void out_json_member(const char *name, const char *value)
+{
+    out_format("\"%s\":", name);
+    if (value)
+        out_json_string(value, strlen(value));
+    else
+        out_string("null");
+    out_string(",");
+}
+
+void out_size(uint64_t bytes)
+{
+    if (bytes >= 1000000000)
+        out_format("%7.2f GB", (double)bytes * 1e-9);
+    else
+        out_format("%7.1f MB", (double)bytes * 1e-6);
+}
+
+const char *fit_text(llm_memory_fit fit)
+{
+    return fit == LLM_FITS ? "fits here" : fit == LLM_FITS_LATER ? "not right now" : "does not fit";
+}
+
 int out_finish(int code)
 {
     errno = 0;

@@ -99,7 +99,7 @@ static int measure(const perplexity_options *options, const char *model, const i
     if (!backend) return code;
     llm_status status = score_windows(backend, tokens, count, window, stride, &t, &err);
     if (status == LLM_OK) print_tally(&t, count, window, stride, options->json);
-    llm_backend_free(backend);
+    model_unload(backend);
     return status == LLM_OK ? EXIT_DONE : fail(&err);
 }
 

@@ -31,6 +31,28 @@ static void show_state(const char *name, const llm_download_state *state, double
     if (rate > 1000) fprintf(stderr, ", %.1f MB/s, %.0f s left", rate * 1e-6, left / rate);
 }
 
+// Says so beforehand where a known model does not fit here: it may be for another machine.
+static void warn_if_large(const char *model)
+{
+    llm_system_memory memory;
+    const llm_preset *p;
+    for (int i = 0; (p = llm_preset_at(i)); i++)
+        if (!strcmp(p->name, model) || !strcmp(p->hub_id, model)) break;
+    if (!p || llm_system_memory_read(&memory, NULL) != LLM_OK || llm_memory_fits(p->memory_bytes, &memory) != LLM_FITS_NEVER) return;
+    fprintf(stderr, "%s: takes about %.1f GB of memory, and a model may take 80 %% of the %.1f GB here: it does not fit\n", model,
+            (double)p->memory_bytes * 1e-9, (double)memory.total_bytes * 1e-9);
+}
+
+// What loading it will take, now that its files are here. Nothing of what is no model that runs.
+static void show_memory(const llm_model_spec *spec)
+{
+    llm_memory_estimate estimate;
+    llm_system_memory memory;
+    if (llm_model_estimate_memory(spec, NULL, &estimate, NULL) != LLM_OK || llm_system_memory_read(&memory, NULL) != LLM_OK) return;
+    fprintf(stderr, "; takes %.1f MB of memory with %d tokens of context: %s", (double)estimate.total_bytes * 1e-6,
+            estimate.context_length, fit_text(llm_memory_fits(estimate.total_bytes, &memory)));
+}
+
 static llm_status wait_for(llm_download *download, const char *name, bool shown, llm_error *err)
 {
     double began = now_seconds();
@@ -55,6 +77,7 @@ static int pull(const pull_options *options, const char *model)
     llm_model_spec_init(&spec, model);
     spec.revision = options->revision;
     interrupt_install();
+    if (!options->quiet) warn_if_large(model);
     llm_download *download = llm_download_start(&spec, &err);
     if (!download) return fail(&err);
     llm_status status = wait_for(download, model, isatty(STDERR_FILENO) && !options->quiet, &err);
@@ -64,9 +87,12 @@ static int pull(const pull_options *options, const char *model)
     if (directory) {
         out_text(directory, strlen(directory));
         out_string("\n");
-        if (!options->quiet)
-            fprintf(stderr, "%s: %.1f MB, of these %.1f MB downloaded\n", model,
-                    (double)state.total_bytes * 1e-6, (double)state.received_bytes * 1e-6);
+        if (!options->quiet) {
+            fprintf(stderr, "%s: %.1f MB, of these %.1f MB downloaded", model, (double)state.total_bytes * 1e-6,
+                    (double)state.received_bytes * 1e-6);
+            show_memory(&spec);
+            fprintf(stderr, "\n");
+        }
     }
     llm_free(directory);
     llm_download_free(download);

@@ -34,7 +34,7 @@ static int answer_prompt(const run_options *options, const char *model, const ch
         stream = options->raw ? llm_backend_complete(backend, prompt, &options->generation.config, &err)
                               : llm_backend_generate(backend, prompt, &options->generation.config, &err);
     code = stream ? answer_print(stream, &shown, NULL) : fail(&err);
-    llm_backend_free(backend);
+    model_unload(backend);
     return code;
 }
 

@@ -62,7 +62,7 @@ static int score_tokens(const score_options *options, const char *model, const i
                                           options->json ? print_json : print_row, NULL, &err);
     if (status == LLM_OK && options->json) out_string("]}\n");
     code = status == LLM_OK ? EXIT_DONE : out_failed() ? EXIT_FAILED : fail(&err);
-    llm_backend_free(backend);
+    model_unload(backend);
     return code;
 }
 

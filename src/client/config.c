@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_STOP = 256, MAX_LOGIT_BIAS = 1 << 20, MAX_TOOLS = 1024, MAX_ADAPTERS = 16 };
+enum { MAX_STOP = 256, MAX_LOGIT_BIAS = 1 << 20, MAX_TOOLS = 1024, MAX_ADAPTERS = 16, MAX_SPECULATE = 32 };
 
 void llm_generation_config_init(llm_generation_config *config)
 {
@@ -35,6 +35,7 @@ static const struct int_range {
     {"logprobs", offsetof(llm_generation_config, logprobs), 0, 1000},
     {"num_tools", offsetof(llm_generation_config, num_tools), 0, MAX_TOOLS},
     {"num_adapters", offsetof(llm_generation_config, num_adapters), LLM_NO_ADAPTERS, MAX_ADAPTERS},
+    {"speculate", offsetof(llm_generation_config, speculate), 0, MAX_SPECULATE},
 };
 
 static const struct float_range {

@@ -141,6 +141,23 @@ llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weigh
     return status;
 }
 
+static void estimate_adapter_as_given(const model_desc *desc, const adapter_layer *layers, int num_layers, engine_memory *memory)
+{
+    for (int i = 0; i < num_layers; i++) {
+        uint64_t rows = (uint64_t)desc->tensors[layers[i].tensor].rows, cols = (uint64_t)desc->tensors[layers[i].tensor].cols;
+        memory->weights_bytes += sizeof(float) * ((uint64_t)layers[i].rank * (rows + cols) + (layers[i].gain ? rows : 0));
+    }
+}
+
+llm_status engine_estimate_adapter(engine *e, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                                   engine_memory *memory, llm_error *err)
+{
+    *memory = (engine_memory){0};
+    if (e->methods->adapter_estimate) return e->methods->adapter_estimate(e->state, desc, layers, num_layers, memory, err);
+    estimate_adapter_as_given(desc, layers, num_layers, memory);
+    return LLM_OK;
+}
+
 llm_status engine_model_load(engine *e, const model_desc *desc, const engine_weights *weights, engine_progress progress,
                              void *user, engine_model **out, llm_error *err)
 {

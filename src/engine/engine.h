@@ -9,7 +9,7 @@
 #include "formats/dtype.h"
 
 // Appended to, never reordered; a plugin built for another version is refused.
-#define ENGINE_API_VERSION 3
+#define ENGINE_API_VERSION 4
 
 typedef enum engine_precision { PRECISION_FAST, PRECISION_EXACT } engine_precision;
 
@@ -45,11 +45,15 @@ typedef struct engine_model engine_model;
 typedef struct engine_seq engine_seq;
 typedef struct engine_adapter engine_adapter;
 
-// One sequence's part of a batch: its next `num_tokens` tokens; one token alone may be computed more precisely than several. Logits are wanted for the last `num_logits` of them.
+// One sequence's part of a batch: its next `num_tokens` tokens. Logits are wanted for the last `num_logits` of them. One token
+// alone may be computed more precisely than several; `precise` asks for that precision for each of several: the CPU
+// engine's results are then bit for bit those of forwarding them one by one, another engine's may differ by rounding. Until
+// the next forward, trimming to any length that was reached by precise tokens of the last one works, windows or not.
 typedef struct engine_batch_item {
     engine_seq *seq;
     const int32_t *tokens;
     int num_tokens, num_logits;
+    bool precise;
 } engine_batch_item;
 
 // A low-rank change to the product of one weight W [rows, cols] with x, before the bias and in float32:
@@ -129,6 +133,9 @@ typedef struct engine_methods {
     void (*adapter_free)(void *adapter);
     // The sequence is empty. Its forks have the same adapters; the arrays are the caller's.
     llm_status (*seq_set_adapters)(void *seq, void *const *adapters, const float *strengths, int count, llm_error *err);
+    // NULL: the arrays as given
+    llm_status (*adapter_estimate)(void *state, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                                   engine_memory *memory, llm_error *err);
 } engine_methods;
 
 // `name`: "cpu", "mlx", or "auto"/NULL for the best one here. Unknown or missing: LLM_UNSUPPORTED_FORMAT with the reason.
@@ -146,6 +153,9 @@ llm_status engine_supports(engine *e, const model_desc *desc, llm_error *err);
 enum { ENGINE_ESTIMATE_CALL = 512 };
 llm_status engine_estimate(engine *e, const model_desc *desc, const engine_weights *weights, int num_tokens,
                            engine_memory *memory, llm_error *err);
+// What an adapter adds to that, by its shapes: weights and buffers. Its arrays are not read; of `gain` it counts whether it is NULL.
+llm_status engine_estimate_adapter(engine *e, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                                   engine_memory *memory, llm_error *err);
 // The tensors as stored, a KV cache of 16 bits, and buffers of one call.
 void engine_estimate_as_stored(const model_desc *desc, const engine_weights *weights, int num_tokens, engine_memory *memory);
 

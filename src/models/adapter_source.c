@@ -31,7 +31,8 @@ static llm_status from_hub(const adapter_job *job, char **directory, llm_error *
         request.user = job->watch->user;
     if (hub_is_id(id) && hub_check_revision(revision, err) == LLM_OK && !job->watch)
         *directory = cache_find(&job->settings, id, revision, HUB_ADAPTER, NULL);
-    if (!*directory && job->only_look) return hub_not_cached(id, err);
+    if (!*directory && job->only_look)
+        return error_set(err, LLM_DOWNLOAD_FAILED, "the adapter %s is not in the cache, or not all of it", id);
     return *directory ? LLM_OK : hub_pull(&job->settings, &request, directory, err);
 }
 
@@ -118,12 +119,17 @@ llm_status adapter_pull(const llm_adapter *adapter, const resolve_watch *watch, 
     return resolve(&job, directory, err);
 }
 
+llm_status adapter_resolve_cached(const llm_adapter *adapter, char **directory, llm_error *err)
+{
+    adapter_job job = {.adapter = adapter, .only_look = true};
+    return resolve(&job, directory, err);
+}
+
 bool adapter_is_cached(const llm_adapter *adapter)
 {
     llm_error ignored;
     char *directory;
-    adapter_job job = {.adapter = adapter, .only_look = true};
-    bool cached = resolve(&job, &directory, &ignored) == LLM_OK;
+    bool cached = adapter_resolve_cached(adapter, &directory, &ignored) == LLM_OK;
     mem_free(directory);
     return cached;
 }

@@ -13,6 +13,8 @@ llm_status adapter_directory(const llm_adapter *adapter, char **directory,
 // As adapter_resolve, but asks whether there is something newer.
 llm_status adapter_pull(const llm_adapter *adapter, const resolve_watch *watch, char **directory,
                         llm_error *err);
-bool adapter_is_cached(const llm_adapter *adapter); // without touching the network
+// Without touching the network; LLM_DOWNLOAD_FAILED: it is not in the cache.
+llm_status adapter_resolve_cached(const llm_adapter *adapter, char **directory, llm_error *err);
+bool adapter_is_cached(const llm_adapter *adapter);
 
 #endif

@@ -130,6 +130,17 @@ static llm_status read_stall(hub_settings *s, llm_error *err)
     return LLM_OK;
 }
 
+// The certificate authorities, by the names that OpenSSL, Python's tools and curl have for that.
+static bool read_authorities(hub_settings *s)
+{
+    static const char *const names[] = {"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"};
+    const char *file = NULL, *folder = variable("SSL_CERT_DIR");
+    for (size_t i = 0; i < sizeof names / sizeof *names && !file; i++) file = variable(names[i]);
+    s->ca_file = file ? expand(file) : NULL;
+    s->ca_folder = folder ? expand(folder) : NULL;
+    return (!file || s->ca_file) && (!folder || s->ca_folder);
+}
+
 static llm_status check_endpoint(const char *name, const char *url, llm_error *err)
 {
     if (strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0) return LLM_OK;
@@ -148,7 +159,7 @@ llm_status hub_settings_read(hub_settings *s, llm_error *err)
     s->cache = hub_cache();
     s->own_cache = user_cache("llmlocal");
     llm_status status = LLM_OK;
-    if (!s->endpoint || !s->github || !s->cache || !s->own_cache)
+    if (!s->endpoint || !s->github || !s->cache || !s->own_cache || !read_authorities(s))
         status = error_no_memory(err, "the hub's settings");
     if (status == LLM_OK) status = check_endpoint("HF_ENDPOINT", s->endpoint, err);
     if (status == LLM_OK) status = check_endpoint("GITHUB_API_URL", s->github, err);
@@ -160,7 +171,7 @@ llm_status hub_settings_read(hub_settings *s, llm_error *err)
 
 void hub_settings_free(hub_settings *s)
 {
-    char *strings[] = {s->endpoint, s->cache, s->token, s->github, s->github_token, s->own_cache};
+    char *strings[] = {s->endpoint, s->cache, s->token, s->github, s->github_token, s->own_cache, s->ca_file, s->ca_folder};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) mem_free(strings[i]);
     *s = (hub_settings){0};
 }

@@ -10,6 +10,7 @@ typedef struct hub_settings {
     char *github;   // GITHUB_API_URL
     char *github_token; // GITHUB_TOKEN; NULL: none
     char *own_cache;    // $XDG_CACHE_HOME/llmlocal: what the hub's layout has no place for
+    char *ca_file, *ca_folder; // SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE; SSL_CERT_DIR: whom TLS trusts; NULL: the system's
     bool offline;       // HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE
     int stall_seconds;  // HF_HUB_DOWNLOAD_TIMEOUT; 30: a transfer that brings nothing for so long is begun
                         // again

@@ -18,7 +18,15 @@ static void append_estimate(buf *json, const llm_memory_estimate *e)
     buf_printf(json, ",\"memory\":{\"weights_bytes\":%llu,\"kv_bytes_per_token\":%llu,\"kv_bytes\":%llu,\"work_bytes\":%llu",
                (unsigned long long)e->weights_bytes, (unsigned long long)e->kv_bytes_per_token, (unsigned long long)e->kv_bytes,
                (unsigned long long)e->work_bytes);
-    buf_printf(json, ",\"total_bytes\":%llu,\"context_length\":%d}", (unsigned long long)e->total_bytes, e->context_length);
+    buf_printf(json, ",\"total_bytes\":%llu,\"context_length\":%d", (unsigned long long)e->total_bytes, e->context_length);
+    llm_system_memory here;
+    if (llm_system_memory_read(&here, NULL) == LLM_OK) {
+        llm_memory_fit fit = llm_memory_fits(e->total_bytes, &here);
+        buf_printf(json, ",\"available_bytes\":%llu,\"machine_bytes\":%llu,\"fits\":%s,\"fits_now\":%s",
+                   (unsigned long long)here.available_bytes, (unsigned long long)here.total_bytes,
+                   fit == LLM_FITS_NEVER ? "false" : "true", fit == LLM_FITS ? "true" : "false");
+    }
+    buf_append_string(json, "}");
 }
 
 static char *describe(const model_files *files, const char *directory, const llm_memory_estimate *estimate)

@@ -6,12 +6,14 @@
 #include "base/system_memory.h"
 #include "client/options.h"
 #include "client/spec.h"
+#include "models/adapter_source.h"
 #include "models/resolve.h"
 #include <stdio.h>
 #include <sys/stat.h>
 
-// What a tokenizer takes for each byte of its file: 3.6 of Gemma 3's, 4.5 of SmolLM2's, the rest of the process included.
-enum { TOKENIZER_FACTOR = 4 };
+// What a tokenizer takes for each byte of its file, and everything else of a process that holds a model: measured on Gemma 3's
+// (16 MB) and SmolLM2's (2 MB).
+enum { TOKENIZER_FACTOR = 2, PROCESS_BYTES = 4500000 };
 
 // ---- Estimates --------------------------------------------------------------------------------------------
 
@@ -21,7 +23,7 @@ static uint64_t tokenizer_bytes(const char *directory)
     char *path = path_join(directory, "tokenizer.json");
     bool found = path && !stat(path, &st) && st.st_size > 0;
     mem_free(path);
-    return found ? (uint64_t)st.st_size * TOKENIZER_FACTOR : 0;
+    return PROCESS_BYTES + (found ? (uint64_t)st.st_size * TOKENIZER_FACTOR : 0);
 }
 
 static int choose_context(int wanted, int models)
@@ -30,29 +32,62 @@ static int choose_context(int wanted, int models)
     return models < MEMORY_USUAL_CONTEXT ? models : MEMORY_USUAL_CONTEXT;
 }
 
-static llm_status estimate_context(int context, uint64_t override, const char *directory, const model_files *files,
-                                   engine *device, llm_memory_estimate *estimate, llm_error *err)
+// What is estimated: an open model, its adapter, and what they run on.
+typedef struct subject {
+    const char *directory;
+    const model_files *files;
+    const adapter *own; // NULL: none
+    engine *device;
+    uint64_t total; // that the spec claims; 0: none
+} subject;
+
+// What reading an adapter takes besides, as floats, until the engine has it. The KV cache comes later.
+static uint64_t adapter_arrays(const subject *s)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; s->own && i < s->own->num_layers; i++) {
+        const adapter_layer *layer = &s->own->layers[i];
+        const tensor_desc *t = &s->files->desc.tensors[layer->tensor];
+        bytes += sizeof(float) * ((uint64_t)layer->rank * ((uint64_t)t->rows + (uint64_t)t->cols) + (layer->gain ? 2 * (uint64_t)t->rows : 0));
+    }
+    return bytes;
+}
+
+static llm_status add_adapter(const subject *s, llm_memory_estimate *estimate, llm_error *err)
+{
+    engine_memory more = {0};
+    if (!s->own) return LLM_OK;
+    llm_status status = engine_estimate_adapter(s->device, &s->files->desc, s->own->layers, s->own->num_layers, &more, err);
+    estimate->weights_bytes += more.weights_bytes;
+    estimate->work_bytes += more.work_bytes;
+    uint64_t loading = adapter_arrays(s);
+    if (loading > estimate->kv_bytes + estimate->work_bytes) estimate->work_bytes = loading - estimate->kv_bytes;
+    return status;
+}
+
+static llm_status estimate_context(int context, const subject *s, llm_memory_estimate *estimate, llm_error *err)
 {
     enum { FEW = 64 }; // tokens
     engine_memory whole, few;
     *estimate = (llm_memory_estimate){.context_length = context};
-    engine_weights weights = {.views = files->weights.views};
-    llm_status status = engine_estimate(device, &files->desc, &weights, context, &whole, err);
-    if (status == LLM_OK) status = engine_estimate(device, &files->desc, &weights, FEW, &few, err);
+    engine_weights weights = {.views = s->files->weights.views};
+    llm_status status = engine_estimate(s->device, &s->files->desc, &weights, context, &whole, err);
+    if (status == LLM_OK) status = engine_estimate(s->device, &s->files->desc, &weights, FEW, &few, err);
     if (status != LLM_OK) return status;
     estimate->weights_bytes = whole.weights_bytes;
     estimate->kv_bytes_per_token = few.kv_bytes / FEW;
     estimate->kv_bytes = whole.kv_bytes;
-    estimate->work_bytes = whole.work_bytes + tokenizer_bytes(directory);
-    estimate->total_bytes = override ? override : estimate->weights_bytes + estimate->kv_bytes + estimate->work_bytes;
-    return LLM_OK;
+    estimate->work_bytes = whole.work_bytes + tokenizer_bytes(s->directory);
+    status = add_adapter(s, estimate, err);
+    estimate->total_bytes = s->total ? s->total : estimate->weights_bytes + estimate->kv_bytes + estimate->work_bytes;
+    return status;
 }
 
-llm_status memory_estimate(const llm_model_spec *spec, const char *directory, const model_files *files, engine *device,
-                           llm_memory_estimate *estimate, llm_error *err)
+llm_status memory_estimate(const llm_model_spec *spec, const char *directory, const model_files *files, const adapter *own,
+                           engine *device, llm_memory_estimate *estimate, llm_error *err)
 {
-    int context = choose_context(spec->context_length, files->desc.context_length);
-    return estimate_context(context, spec->estimated_memory, directory, files, device, estimate, err);
+    subject s = {directory, files, own, device, spec->estimated_memory};
+    return estimate_context(choose_context(spec->context_length, files->desc.context_length), &s, estimate, err);
 }
 
 // One thread: an engine's threads take kilobytes.
@@ -63,67 +98,104 @@ static llm_status open_engine(const llm_mlx_options *options, engine **device, l
     return engine_open(options ? options->engine : NULL, &wanted, device, err);
 }
 
-llm_status memory_estimate_files(const llm_model_spec *spec, const llm_mlx_options *options, const char *directory,
-                                 const model_files *files, llm_memory_estimate *estimate, llm_error *err)
-{
+// What a spec names, opened for estimates: headers only.
+typedef struct opened {
+    char *directory;
+    model_files files;
+    adapter own;
     engine *device;
-    llm_status status = open_engine(options, &device, err);
-    if (status == LLM_OK) status = memory_estimate(spec, directory, files, device, estimate, err);
-    engine_close(device);
+    bool adapted;
+} opened;
+
+static void close_all(opened *o)
+{
+    engine_close(o->device);
+    adapter_close(&o->own);
+    model_files_close(&o->files);
+    mem_free(o->directory);
+}
+
+static llm_status open_shapes(const llm_model_spec *spec, const model_files *files, adapter *own, llm_error *err)
+{
+    char *directory = NULL;
+    llm_status status = adapter_resolve_cached(&spec->adapter, &directory, err);
+    if (status == LLM_OK) status = adapter_open_shapes(directory, files, own, err);
+    mem_free(directory);
     return status;
 }
 
-static llm_status open_files(const llm_model_spec *spec, char **directory, model_files *files, llm_error *err)
+static llm_status open_all(const llm_model_spec *spec, const llm_mlx_options *options, opened *o, llm_error *err)
 {
-    llm_status status = model_resolve_cached(spec, directory, err);
-    if (status == LLM_OK) status = model_files_open(*directory, files, err);
+    *o = (opened){.adapted = spec->adapter.kind != LLM_ADAPTER_NONE};
+    llm_status status = model_resolve_cached(spec, &o->directory, err);
+    if (status == LLM_OK) status = model_files_open(o->directory, &o->files, err);
+    if (status == LLM_OK && o->adapted) status = open_shapes(spec, &o->files, &o->own, err);
+    if (status == LLM_OK) status = open_engine(options, &o->device, err);
+    return status;
+}
+
+llm_status memory_estimate_files(const llm_model_spec *spec, const llm_mlx_options *options, const char *directory,
+                                 const model_files *files, llm_memory_estimate *estimate, llm_error *err)
+{
+    engine *device = NULL;
+    adapter own = {0};
+    bool adapted = spec->adapter.kind != LLM_ADAPTER_NONE;
+    llm_status status = adapted ? open_shapes(spec, files, &own, err) : LLM_OK;
+    if (status == LLM_OK) status = open_engine(options, &device, err);
+    if (status == LLM_OK) status = memory_estimate(spec, directory, files, adapted ? &own : NULL, device, estimate, err);
+    engine_close(device);
+    adapter_close(&own);
     return status;
 }
 
 llm_status memory_estimate_spec(const llm_model_spec *spec, const llm_mlx_options *options, llm_memory_estimate *estimate,
                                 llm_error *err)
 {
-    model_files files = {0};
-    char *directory = NULL;
-    llm_status status = open_files(spec, &directory, &files, err);
-    if (status == LLM_OK) status = memory_estimate_files(spec, options, directory, &files, estimate, err);
-    model_files_close(&files);
-    mem_free(directory);
+    opened o;
+    llm_status status = open_all(spec, options, &o, err);
+    if (status == LLM_OK) status = memory_estimate(spec, o.directory, &o.files, o.adapted ? &o.own : NULL, o.device, estimate, err);
+    close_all(&o);
     return status;
 }
 
 // The total grows with the context, so the longest one that fits is found by halving.
-static llm_status search_context(const char *directory, const model_files *files, engine *device, uint64_t limit, int *tokens,
-                                 llm_error *err)
+static llm_status halve(const subject *s, uint64_t limit, int step, int too_long, int *tokens, llm_error *err)
 {
-    enum { STEP = 256 };
-    llm_memory_estimate estimate;
-    int fits = 0, too_long = files->desc.context_length / STEP + 1;
-    llm_status status = estimate_context(files->desc.context_length, 0, directory, files, device, &estimate, err);
-    *tokens = files->desc.context_length;
-    if (status != LLM_OK || estimate.total_bytes <= limit) return status;
+    int fits = 0; // steps, as too_long
+    llm_status status = LLM_OK;
     while (status == LLM_OK && too_long - fits > 1) {
+        llm_memory_estimate estimate;
         int middle = fits + (too_long - fits) / 2;
-        status = estimate_context(middle * STEP, 0, directory, files, device, &estimate, err);
+        status = estimate_context(middle * step, s, &estimate, err);
         if (estimate.total_bytes <= limit) fits = middle;
         else too_long = middle;
     }
-    *tokens = fits * STEP;
+    *tokens = fits * step;
+    return status;
+}
+
+// Whole hundreds of tokens, but for the last few that fit at all.
+static llm_status search_context(const subject *s, uint64_t limit, int *tokens, llm_error *err)
+{
+    enum { STEP = 256 };
+    llm_memory_estimate estimate;
+    int most = s->files->desc.context_length;
+    llm_status status = estimate_context(most, s, &estimate, err);
+    *tokens = most;
+    if (status != LLM_OK || estimate.total_bytes <= limit) return status;
+    status = halve(s, limit, STEP, most / STEP + 1, tokens, err);
+    if (status == LLM_OK && *tokens == 0) status = halve(s, limit, 1, most < STEP ? most : STEP, tokens, err);
     return status;
 }
 
 llm_status memory_longest_context(const llm_model_spec *spec, const llm_mlx_options *options, uint64_t limit, int *tokens,
                                   llm_error *err)
 {
-    model_files files = {0};
-    char *directory = NULL;
-    engine *device = NULL;
-    llm_status status = open_files(spec, &directory, &files, err);
-    if (status == LLM_OK) status = open_engine(options, &device, err);
-    if (status == LLM_OK) status = search_context(directory, &files, device, limit, tokens, err);
-    engine_close(device);
-    model_files_close(&files);
-    mem_free(directory);
+    opened o;
+    llm_status status = open_all(spec, options, &o, err);
+    subject s = {o.directory, &o.files, o.adapted ? &o.own : NULL, o.device, 0};
+    if (status == LLM_OK) status = search_context(&s, limit, tokens, err);
+    close_all(&o);
     return status;
 }
 
@@ -168,14 +240,28 @@ static const char *format_bytes(uint64_t bytes, char text[32])
     return text;
 }
 
-llm_status memory_compare(const llm_memory_estimate *estimate, uint64_t available, const char *what, llm_error *err)
+// ---- The rule ---------------------------------------------------------------------------------------------
+
+enum { PERCENT = 80 }; // of the memory, that a model may take
+
+uint64_t memory_share(const llm_system_memory *memory) { return memory->total_bytes / 100 * PERCENT; }
+
+llm_memory_fit llm_memory_fits(uint64_t bytes, const llm_system_memory *memory)
+{
+    if (!memory || bytes > memory_share(memory)) return LLM_FITS_NEVER;
+    return bytes > memory->available_bytes ? LLM_FITS_LATER : LLM_FITS;
+}
+
+llm_status memory_judge(const llm_memory_estimate *estimate, const llm_system_memory *memory, bool now, llm_error *err)
 {
     char needed[32], there[32];
-    if (estimate->total_bytes <= available) return LLM_OK;
+    llm_memory_fit fit = llm_memory_fits(estimate->total_bytes, memory);
+    if (fit == LLM_FITS || (fit == LLM_FITS_LATER && !now)) return LLM_OK;
+    uint64_t available = fit == LLM_FITS_LATER ? memory->available_bytes : memory_share(memory);
     return error_set_amounts(err, LLM_INSUFFICIENT_MEMORY, estimate->total_bytes, available,
-                             "it takes %s of memory with a context of %d tokens; %s are %s",
-                             format_bytes(estimate->total_bytes, needed), estimate->context_length,
-                             format_bytes(available, there), what);
+                             "it takes %s of memory with a context of %d tokens; %s are available%s",
+                             format_bytes(estimate->total_bytes, needed), estimate->context_length, format_bytes(available, there),
+                             fit == LLM_FITS_LATER ? " now" : " to a model here, 80 % of the memory");
 }
 
 llm_status memory_check(const llm_memory_estimate *estimate, llm_memory_function function, void *user, llm_error *err)
@@ -186,5 +272,19 @@ llm_status memory_check(const llm_memory_estimate *estimate, llm_memory_function
         log_message(LOG_WARNING, "not checked whether the model fits: %s", failure.message);
         return LLM_OK;
     }
-    return memory_compare(estimate, memory.available_bytes, "available", err);
+    return memory_judge(estimate, &memory, true, err);
+}
+
+llm_status memory_check_adapter(const model_desc *desc, const adapter *a, engine *device, llm_memory_function function, void *user,
+                                llm_error *err)
+{
+    char needed[32], there[32];
+    engine_memory more;
+    llm_system_memory memory;
+    llm_status status = engine_estimate_adapter(device, desc, a->layers, a->num_layers, &more, err);
+    if (status != LLM_OK || memory_read(function, user, &memory, NULL) != LLM_OK) return status;
+    uint64_t bytes = more.weights_bytes + more.work_bytes;
+    if (bytes <= memory.available_bytes) return LLM_OK;
+    return error_set_amounts(err, LLM_INSUFFICIENT_MEMORY, bytes, memory.available_bytes, "it takes %s of memory; %s are available now",
+                             format_bytes(bytes, needed), format_bytes(memory.available_bytes, there));
 }

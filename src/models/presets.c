@@ -10,17 +10,17 @@
 
 enum { USUAL_CONTEXT = 4096, WORK_BYTES = 200000000 };
 
-#define DOWNLOAD(millions, bits) ((uint64_t)(millions)*1000000u * (bits) / 800u)
+#define WEIGHTS(millions, bits) ((uint64_t)(millions)*1000000u * (bits) / 800u)
 #define KV_BYTES(layers, kv_heads, head_dim) ((uint64_t)(layers) * (kv_heads) * (head_dim)*4u * USUAL_CONTEXT)
-#define PRESET(preset_name, repository, model_type, licence_name, millions, bits, layers, kv_heads,          \
+#define PRESET(preset_name, repository, model_type, licence_name, millions, bits, other_mb, layers, kv_heads, \
                head_dim, context, has_tools, does_reason, knows_japanese)                                    \
     {.name = preset_name,                                                                                    \
      .hub_id = "mlx-community/" repository,                                                                  \
      .family = model_type,                                                                                   \
      .licence = licence_name,                                                                                \
      .num_parameters = (uint64_t)(millions)*1000000u,                                                        \
-     .download_bytes = DOWNLOAD(millions, bits),                                                             \
-     .memory_bytes = DOWNLOAD(millions, bits) + KV_BYTES(layers, kv_heads, head_dim) + WORK_BYTES,           \
+     .download_bytes = WEIGHTS(millions, bits) + (uint64_t)(other_mb)*1000000u,                              \
+     .memory_bytes = WEIGHTS(millions, bits) + KV_BYTES(layers, kv_heads, head_dim) + WORK_BYTES,           \
      .context_length = context,                                                                              \
      .tools = has_tools,                                                                                     \
      .reasoning = does_reason,                                                                               \

@@ -151,17 +151,28 @@ static void take_answer(transfer_run *run, transfer *t)
     }
 }
 
-static bool is_final(CURLcode code)
+// A server that is not who it should be, or a proxy that refuses, will be the same next time.
+static bool is_final(CURLcode code, long proxy_status)
 {
+    if (proxy_status >= 400 && proxy_status <= 499 && proxy_status != 408 && proxy_status != 429) return true;
     return code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT || code == CURLE_OUT_OF_MEMORY ||
            code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
            code == CURLE_FAILED_INIT;
 }
 
+// By OpenSSL's numbers: the certificate's issuer, or the certificate itself, is not known here.
+static bool is_unknown_authority(long verified)
+{
+    return verified >= 18 && verified <= 21;
+}
+
 static void take_failure(transfer_run *run, transfer *t, CURLcode code)
 {
     char host[200];
+    long verified = 0, proxy_status = 0;
     url_host(t->now_url ? t->now_url : t->url, host, sizeof host);
+    curl_easy_getinfo(t->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
     release_handle(run, t);
     if (t->outcome != LLM_OK) {
         handle_outcome(run, t, t->outcome);
@@ -170,8 +181,11 @@ static void take_failure(transfer_run *run, transfer *t, CURLcode code)
     const char *reason = t->curl_error[0] ? t->curl_error : curl_easy_strerror(code);
     if (code == CURLE_OPERATION_TIMEDOUT && t->began) reason = "nothing came any more";
     error_set(&t->error, code == CURLE_OUT_OF_MEMORY ? LLM_OUT_OF_MEMORY : LLM_DOWNLOAD_FAILED,
-              "cannot get %s from %s: %s", t->name, host, reason);
-    if (is_final(code))
+              "cannot get %s from %s: %s%s", t->name, host, reason,
+              code == CURLE_PEER_FAILED_VERIFICATION && is_unknown_authority(verified)
+                  ? " (SSL_CERT_FILE may name a file of certificates to trust)"
+                  : "");
+    if (is_final(code, proxy_status))
         settle(t, PHASE_FAILED);
     else
         try_later(run, t, -1);

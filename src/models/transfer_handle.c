@@ -192,6 +192,8 @@ static void set_options(transfer_run *run, transfer *t, const char *url)
     // Separate connections bring more than one that is shared.
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    if (run->settings->ca_file) curl_easy_setopt(easy, CURLOPT_CAINFO, run->settings->ca_file);
+    if (run->settings->ca_folder) curl_easy_setopt(easy, CURLOPT_CAPATH, run->settings->ca_folder);
     curl_easy_setopt(easy, CURLOPT_NOBODY, (long)t->head);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "llmlocal/" LLM_VERSION);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, t->list);

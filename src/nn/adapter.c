@@ -39,6 +39,7 @@ typedef struct adapter_reader {
     safetensors_file file;
     strmap tensor_of;        // name of a tensor of the model: its index
     adapter_module *modules; // [desc->num_tensors]
+    bool shapes_only;        // the values are not looked at
     adapter *out;
     llm_error *err;
 } adapter_reader;
@@ -157,7 +158,7 @@ static llm_status check_base_copy(adapter_reader *r, const safetensors_tensor *t
 {
     const weight_view *view = &r->base->weights.views[r->desc->head.weight];
     llm_status status = check_shape(r, t, (size_t)view->rows, (size_t)view->cols);
-    if (status != LLM_OK || view->bits) return status;
+    if (status != LLM_OK || view->bits || r->shapes_only) return status;
     float *rows = mem_alloc_zero((size_t)view->cols, 2 * sizeof *rows), *copy = rows + view->cols;
     if (!rows) return error_no_memory(r->err, "an adapter");
     for (int row = 0; status == LLM_OK && row < view->rows; row++) {
@@ -194,7 +195,7 @@ static llm_status take_tensor(adapter_reader *r, const safetensors_tensor *t)
     if (part == PART_MAGNITUDE) status = check_shape(r, t, 0, rows);
     else if (part == PART_A) status = r->format->transposed ? check_shape(r, t, cols, rank) : check_shape(r, t, rank, cols);
     else status = r->format->transposed ? check_shape(r, t, rank, rows) : check_shape(r, t, rows, rank);
-    if (status == LLM_OK) status = check_finite(r, t);
+    if (status == LLM_OK && !r->shapes_only) status = check_finite(r, t);
     m->parts[part] = t;
     return status;
 }
@@ -280,6 +281,19 @@ static llm_status make_layer(adapter_reader *r, int tensor, adapter_layer *layer
     return LLM_OK;
 }
 
+// In place of arrays that are not read.
+static const float no_values[1];
+
+static llm_status list_shapes(adapter_reader *r)
+{
+    r->out->layers = arena_alloc_array(&r->out->memory, (size_t)r->out->num_layers, sizeof *r->out->layers);
+    if (!r->out->layers) return error_no_memory(r->err, "an adapter");
+    for (int i = 0, at = 0; i < r->desc->num_tensors; i++)
+        if (r->modules[i].parts[PART_A])
+            r->out->layers[at++] = (adapter_layer){.tensor = i, .rank = (int)r->modules[i].rank, .gain = r->config.dora ? no_values : NULL};
+    return LLM_OK;
+}
+
 static llm_status make_layers(adapter_reader *r)
 {
     size_t longest = 1;
@@ -333,19 +347,19 @@ static llm_status read_config(adapter_reader *r, const char *directory, yyjson_d
     return status;
 }
 
-llm_status adapter_open(const char *directory, const model_files *base, adapter *a, llm_error *err)
+static llm_status open_adapter(const char *directory, const model_files *base, bool shapes_only, adapter *a, llm_error *err)
 {
     static const char *const names[2][2] = {{"MLX LoRA", "MLX DoRA"}, {"PEFT LoRA", "PEFT DoRA"}};
     yyjson_doc *doc = NULL;
     *a = (adapter){0};
     arena_init(&a->memory);
-    adapter_reader r = {.base = base, .desc = &base->desc, .out = a, .err = err};
+    adapter_reader r = {.base = base, .desc = &base->desc, .shapes_only = shapes_only, .out = a, .err = err};
     llm_status status = read_config(&r, directory, &doc);
     if (status == LLM_OK) status = open_file(&r, directory);
     if (status == LLM_OK) status = index_tensors(&r);
     for (size_t i = 0; status == LLM_OK && i < r.file.num_tensors; i++) status = take_tensor(&r, &r.file.tensors[i]);
     if (status == LLM_OK) status = check_complete(&r);
-    if (status == LLM_OK) status = make_layers(&r);
+    if (status == LLM_OK) status = shapes_only ? list_shapes(&r) : make_layers(&r);
     a->format = names[r.config.peft][r.config.dora];
     strmap_free(&r.tensor_of);
     mem_free(r.modules);
@@ -353,6 +367,16 @@ llm_status adapter_open(const char *directory, const model_files *base, adapter 
     json_free(doc);
     if (status != LLM_OK) adapter_close(a);
     return status;
+}
+
+llm_status adapter_open(const char *directory, const model_files *base, adapter *a, llm_error *err)
+{
+    return open_adapter(directory, base, false, a, err);
+}
+
+llm_status adapter_open_shapes(const char *directory, const model_files *base, adapter *a, llm_error *err)
+{
+    return open_adapter(directory, base, true, a, err);
 }
 
 void adapter_close(adapter *a)

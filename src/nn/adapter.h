@@ -15,6 +15,8 @@ typedef struct adapter {
 // tensor that is unknown to the model, of another shape or not finite is LLM_ADAPTER_MERGE_FAILED with its name; what
 // adapters may have and we do not apply, LLM_UNSUPPORTED_FORMAT with its name. On failure nothing is held.
 llm_status adapter_open(const char *directory, const model_files *base, adapter *a, llm_error *err);
+// The layers without their arrays, by the headers of the adapter's file: for estimates. `gain` is NULL or not, as it would be.
+llm_status adapter_open_shapes(const char *directory, const model_files *base, adapter *a, llm_error *err);
 void adapter_close(adapter *a); // a zeroed struct is fine
 
 // Adds the change to one row of the base weight [cols]: W + b a + gain W.

@@ -1,5 +1,5 @@
 // Adapters of a backend: the model spec's own, others by name, chosen request by request, and chats that go on when they
-// are switched.
+// are switched; on every engine that is there.
 #include "testing.h"
 #include "files.h"
 #include "backend/reading.h"
@@ -7,24 +7,32 @@
 #include <stdlib.h>
 
 static llm_error err;
+static const char *engine_name;
 
 static llm_adapter directory_of(const char *name)
 {
     return (llm_adapter){.kind = LLM_ADAPTER_DIRECTORY, .source = path_in(golden("adapters"), name)};
 }
 
-static llm_backend *load(const char *adapter)
+static llm_backend *load_adapted(const llm_adapter *adapter)
 {
     llm_mlx_options options;
     llm_model_spec spec;
     llm_mlx_options_init(&options);
+    options.engine = engine_name;
     options.precision = LLM_PRECISION_EXACT;
     llm_model_spec_init(&spec, GOLDEN_DIR "/models/chat");
-    if (adapter) spec.adapter = directory_of(adapter);
+    if (adapter) spec.adapter = *adapter;
     llm_backend *backend = llm_mlx_backend_create(&options, &err);
     assert_non_null(backend);
     assert_ok(llm_backend_load(backend, &spec, NULL, NULL, &err));
     return backend;
+}
+
+static llm_backend *load(const char *name)
+{
+    llm_adapter adapter = name ? directory_of(name) : (llm_adapter){0};
+    return load_adapted(name ? &adapter : NULL);
 }
 
 static llm_generation_config settings(const llm_adapter_use *uses, int count)
@@ -111,6 +119,35 @@ static void test_saved_sessions_keep_adapters_apart(void **state)
     llm_backend_free(backend);
 }
 
+static void copy_file(const char *from, const char *to, const char *name)
+{
+    size_t length;
+    char *bytes = read_bytes(path_in(from, name), &length);
+    write_bytes(path_in(to, name), bytes, length);
+    free(bytes);
+}
+
+// It is known by its content: at another path it is the same one, and another one at the same path is not.
+static void test_a_saved_session_knows_its_adapter(void **state)
+{
+    llm_adapter copy = {.kind = LLM_ADAPTER_DIRECTORY, .source = *state};
+    const char *path = path_in(*state, "session.safetensors"), *names[] = {"chat-lora", "chat-dora"};
+    llm_backend *first = load("chat-lora");
+    ask(first, NULL, 0);
+    assert_ok(llm_session_save(llm_backend_session(first), path, &err));
+    llm_backend_free(first);
+    for (int i = 0; i < 2; i++) {
+        const char *from = directory_of(names[i]).source;
+        copy_file(from, *state, "adapter_config.json");
+        copy_file(from, *state, "adapters.safetensors");
+        llm_backend *second = load_adapted(&copy);
+        llm_status status = llm_session_load(llm_backend_session(second), path, &err);
+        if (i == 0) assert_ok(status);
+        else assert_error(status, LLM_INVALID_ARGUMENT, "a session of the model");
+        llm_backend_free(second);
+    }
+}
+
 static void test_wrong_calls_are_refused(void **state)
 {
     (void)state;
@@ -163,8 +200,19 @@ int main(void)
         cmocka_unit_test(test_the_specs_own_adapter_is_the_default),
         cmocka_unit_test(test_adapters_are_switched_between_requests),
         cmocka_unit_test_setup_teardown(test_saved_sessions_keep_adapters_apart, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_saved_session_knows_its_adapter, make_folder, remove_folder),
         cmocka_unit_test(test_wrong_calls_are_refused),
         cmocka_unit_test(test_a_load_fails_before_weights_are_read),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    llm_engine_info infos[4];
+    int failed = 0, count = llm_engines(infos, 4);
+    for (int i = 0; i < count && i < 4; i++) {
+        engine_name = infos[i].name;
+        if (infos[i].available) failed += cmocka_run_group_tests_name(engine_name, tests, NULL, NULL);
+        else print_message("SKIPPED: engine %s: %s; `make test` provides it\n", engine_name, infos[i].reason);
+#ifdef TEST_MLX
+        failed += !infos[i].available;
+#endif
+    }
+    return failed;
 }

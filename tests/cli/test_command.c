@@ -309,6 +309,14 @@ static void test_run_answers_as_the_reference_does(void **state)
                                           "first_token_seconds"};
     for (int i = 0; i < 4; i++) assert_true(yyjson_get_real(yyjson_obj_get(stats, numbers[i])) > 0);
     assert_in(result.errors, "answer: ");
+    assert_int_equal(yyjson_get_int(yyjson_obj_get(stats, "proposed_tokens")), 0);
+    json_free(answer);
+    run("", "run", MODEL, first_prompt(expected), "--json", "--temperature", "0", "--ignore-end",
+        "--max-tokens", count, "--precision", "exact", "--speculate", "7");
+    answer = parse_output();
+    assert_same_ids(member(answer, "ids"), greedy);
+    stats = member(answer, "stats");
+    assert_true(yyjson_get_int(yyjson_obj_get(stats, "proposed_tokens")) >= yyjson_get_int(yyjson_obj_get(stats, "accepted_tokens")));
     json_free(answer);
     json_free(doc);
 }

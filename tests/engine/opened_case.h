@@ -49,7 +49,7 @@ static inline engine_seq *new_seq(const opened *o)
 static inline float *forward(const opened *o, engine_seq *seq, int begin, int end)
 {
     float *logits = mem_alloc_zero((size_t)(end - begin) * (size_t)o->vocab, sizeof *logits);
-    engine_batch_item item = {seq, o->ids + begin, end - begin, end - begin};
+    engine_batch_item item = {seq, o->ids + begin, end - begin, end - begin, false};
     int length = engine_seq_length(seq);
     assert_ok(engine_forward(o->model, &item, 1, logits, &err));
     assert_int_equal(engine_seq_length(seq), length + end - begin);

@@ -1,7 +1,7 @@
-// Adapters in the CPU engine: the logits of mlx-lm and PEFT, switching, mixing, and a base that keeps its bits.
+// Adapters in every engine: the logits of mlx-lm and PEFT, switching, mixing, and a base that keeps its bits.
 #include "testing.h"
 #include "base/mem.h"
-#include "engine/engine.h"
+#include "engine/engines.h"
 #include "nn/golden_adapters.h"
 #include <math.h>
 
@@ -20,7 +20,7 @@ static void open_adapted(const char *name, engine_precision precision, int threa
     open_golden_adapter(name, &o->golden);
     const model_desc *desc = &o->golden.files.desc;
     engine_weights weights = weights_for_engine(&o->golden.files.weights);
-    assert_ok(engine_open("cpu", &(engine_options){.precision = precision, .num_threads = threads}, &o->device, &err));
+    assert_ok(engine_open(tested->name, &(engine_options){.precision = precision, .num_threads = threads, .cache_limit = 20 << 20}, &o->device, &err));
     assert_ok(engine_model_load(o->device, desc, &weights, NULL, NULL, &o->model, &err));
     assert_ok(engine_adapter_load(o->model, desc, o->golden.adapter.layers, o->golden.adapter.num_layers, &o->adapter, &err));
     o->vocab = (size_t)desc->vocab_size;
@@ -44,7 +44,7 @@ static float *forward_by(const opened *o, const adapter_use *uses, int count, in
     assert_ok(engine_seq_set_adapters(seq, uses, count, &err));
     for (int done = 0; done < tokens; done += step) {
         int now = tokens - done < step ? tokens - done : step;
-        engine_batch_item item = {seq, o->golden.ids + done, now, now};
+        engine_batch_item item = {seq, o->golden.ids + done, now, now, false};
         assert_ok(engine_forward(o->model, &item, 1, logits + (size_t)done * o->vocab, &err));
     }
     engine_seq_free(seq);
@@ -83,7 +83,7 @@ static void for_all(case_check check, const char *what)
         check(names[i], &worst);
         mem_free(names[i]);
     }
-    print_message("%d adapters, %s: %.1e\n", count, what, worst);
+    print_message("%s: %d adapters, %s: %.1e\n", tested->name, count, what, worst);
 }
 
 static void check_exact(const char *name, double *worst)
@@ -101,6 +101,7 @@ static void check_exact(const char *name, double *worst)
 static void test_logits_are_those_of_the_makers(void **state)
 {
     (void)state;
+    if (!tested) skip();
     for_all(check_exact, "exact precision, largest relative difference from their makers");
 }
 
@@ -110,17 +111,19 @@ static void check_fast(const char *name, double *worst)
     open_adapted(name, PRECISION_FAST, 2, &o);
     float *decoded = forward_by(&o, &(adapter_use){o.adapter, 1}, 1, 1), *prefilled = forward_with(&o, 1);
     double error = compare_rows(&o.golden, "logits", decoded), prefill_error = compare_rows(&o.golden, "logits", prefilled);
-    if (!(error <= 2e-2)) fail_msg("%s: the logits of decoded tokens differ by %.2e", name, error);
-    if (!(prefill_error <= 0.15)) fail_msg("%s: the logits of prefilled tokens differ by %.2e", name, prefill_error);
+    if (!(error <= tested->fast)) fail_msg("%s: the logits of decoded tokens differ by %.2e", name, error);
+    if (!(prefill_error <= tested->fast_prompt)) fail_msg("%s: the logits of prefilled tokens differ by %.2e", name, prefill_error);
     *worst = fmax(*worst, error);
     mem_free(decoded);
     mem_free(prefilled);
     close_adapted(&o);
 }
 
+// (Nor is mlx-lm in a model's own type close to itself in float32, on random weights: test_mlx_adapters.c compares in it.)
 static void test_fast_precision_is_close(void **state)
 {
     (void)state;
+    if (!tested) skip();
     for_all(check_fast, "fast precision, largest relative difference of decoded tokens from their makers");
 }
 
@@ -153,34 +156,36 @@ static void check_base(const char *name, double *worst)
 static void test_the_base_keeps_its_bits(void **state)
 {
     (void)state;
+    if (!tested) skip();
     for_all(check_base, "the base beside and after them, differing bits");
 }
 
-// Two sequences of one batch, one with the adapter, token by token, on two threads: the bits of each alone.
+// Three sequences of one batch, two with the adapter, token by token, on two threads: what each is alone.
 static void check_batches(const char *name, double *worst)
 {
     (void)worst;
     opened o, single;
-    open_adapted(name, PRECISION_FAST, 2, &o);
-    open_adapted(name, PRECISION_FAST, 1, &single);
+    open_adapted(name, repeatable_precision(), 2, &o);
+    open_adapted(name, repeatable_precision(), 1, &single);
     float *adapted = forward_by(&single, &(adapter_use){single.adapter, 1}, 1, 1), *plain = forward_by(&single, NULL, 0, 1);
-    float *logits = mem_alloc_zero(2 * o.vocab, sizeof *logits);
-    engine_seq *a, *b;
-    assert_ok(engine_seq_create(o.model, &a, &err));
-    assert_ok(engine_seq_create(o.model, &b, &err));
-    assert_ok(engine_seq_set_adapters(a, &(adapter_use){o.adapter, 1}, 1, &err));
+    float *logits = mem_alloc_zero(3 * o.vocab, sizeof *logits);
+    engine_seq *seqs[3];
+    for (int k = 0; k < 3; k++) {
+        assert_ok(engine_seq_create(o.model, &seqs[k], &err));
+        if (k > 0) assert_ok(engine_seq_set_adapters(seqs[k], &(adapter_use){o.adapter, 1}, 1, &err));
+    }
     for (int i = 0; i < o.golden.num_ids; i++) {
-        engine_batch_item items[2] = {{b, o.golden.ids + i, 1, 1}, {a, o.golden.ids + i, 1, 1}};
-        assert_ok(engine_forward(o.model, items, 2, logits, &err));
-        if (memcmp(logits, plain + (size_t)i * o.vocab, o.vocab * sizeof *logits) != 0) fail_msg("%s: the plain sequence differs at %d", name, i);
-        if (memcmp(logits + o.vocab, adapted + (size_t)i * o.vocab, o.vocab * sizeof *logits) != 0)
-            fail_msg("%s: the adapted sequence differs at %d", name, i);
+        engine_batch_item items[3];
+        for (int k = 0; k < 3; k++) items[k] = (engine_batch_item){seqs[k], o.golden.ids + i, 1, 1, false};
+        assert_ok(engine_forward(o.model, items, 3, logits, &err));
+        for (int k = 0; k < 3; k++)
+            assert_repeated(name, k ? "an adapted sequence in a batch" : "the plain sequence in a batch", logits + (size_t)k * o.vocab,
+                            (k ? adapted : plain) + (size_t)i * o.vocab, (int)o.vocab);
     }
     mem_free(adapted);
     mem_free(plain);
     mem_free(logits);
-    engine_seq_free(a);
-    engine_seq_free(b);
+    for (int k = 0; k < 3; k++) engine_seq_free(seqs[k]);
     close_adapted(&o);
     close_adapted(&single);
 }
@@ -188,6 +193,7 @@ static void check_batches(const char *name, double *worst)
 static void test_batches_and_threads_do_not_change_a_bit(void **state)
 {
     (void)state;
+    if (!tested) skip();
     for_all(check_batches, "batches and threads, differing bits");
 }
 
@@ -195,24 +201,25 @@ static void test_batches_and_threads_do_not_change_a_bit(void **state)
 static void test_long_prompts_are_the_same_on_any_number_of_threads(void **state)
 {
     (void)state;
+    if (!tested) skip();
     opened o[2];
     float *logits[2];
     int32_t tokens[240];
     for (int i = 0; i < 240; i++) tokens[i] = i * 7 % 60;
     for (int k = 0; k < 2; k++) {
         engine_seq *seq;
-        open_adapted("qwen3-lora-wide", PRECISION_FAST, k + 1, &o[k]);
+        open_adapted("qwen3-lora-wide", repeatable_precision(), k + 1, &o[k]);
         logits[k] = mem_alloc_zero(240 * o[k].vocab, sizeof *logits[k]);
         assert_ok(engine_seq_create(o[k].model, &seq, &err));
         assert_ok(engine_seq_set_adapters(seq, &(adapter_use){o[k].adapter, 1}, 1, &err));
         int step = k ? 240 : 60;
         for (int at = 0; at < 240; at += step) {
-            engine_batch_item item = {seq, tokens + at, step, step};
+            engine_batch_item item = {seq, tokens + at, step, step, false};
             assert_ok(engine_forward(o[k].model, &item, 1, logits[k] + (size_t)at * o[k].vocab, &err));
         }
         engine_seq_free(seq);
     }
-    assert_memory_equal(logits[0], logits[1], 240 * o[0].vocab * sizeof *logits[0]);
+    assert_repeated("qwen3-lora-wide", "a prompt in other pieces", logits[0], logits[1], (int)(240 * o[0].vocab));
     for (int k = 0; k < 2; k++) {
         mem_free(logits[k]);
         close_adapted(&o[k]);
@@ -223,6 +230,7 @@ static void test_long_prompts_are_the_same_on_any_number_of_threads(void **state
 static void test_several_add_up(void **state)
 {
     (void)state;
+    if (!tested) skip();
     const char *const names[] = {"llama-lora", "phi3-dora-fused", "chat-dora", NULL};
     for (int i = 0; names[i]; i++) {
         opened o;
@@ -244,6 +252,7 @@ static void test_several_add_up(void **state)
 static void test_a_switch_empties_the_sequence(void **state)
 {
     (void)state;
+    if (!tested) skip();
     opened o;
     engine_seq *seq, *fork;
     open_adapted("gemma3-lora-wrapper", PRECISION_EXACT, 2, &o);
@@ -268,7 +277,7 @@ static void test_a_switch_empties_the_sequence(void **state)
     o.adapter = NULL;
     last.seq = fork;
     assert_ok(engine_forward(o.model, &last, 1, logits, &err));
-    assert_memory_equal(logits, adapted + (size_t)(n - 1) * o.vocab, row);
+    assert_repeated("gemma3-lora-wrapper", "a fork", logits, adapted + (size_t)(n - 1) * o.vocab, (int)o.vocab);
     use.strength = 0.5f;
     assert_ok(engine_seq_set_adapters(fork, &use, 1, &err)); // another strength is another adapter
     assert_int_equal(engine_seq_length(fork), 0);
@@ -281,6 +290,7 @@ static void test_a_switch_empties_the_sequence(void **state)
 static void test_wrong_calls_are_refused(void **state)
 {
     (void)state;
+    if (!tested) skip();
     opened o, other;
     engine_seq *seq;
     engine_adapter *none;
@@ -306,6 +316,7 @@ static void test_wrong_calls_are_refused(void **state)
 static void test_memory_may_run_out(void **state)
 {
     (void)state;
+    if (!tested) skip();
     opened o;
     engine_seq *seq;
     open_adapted("chat-dora", PRECISION_EXACT, 1, &o);
@@ -333,15 +344,15 @@ static void test_memory_may_run_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_logits_are_those_of_the_makers),
-        cmocka_unit_test(test_fast_precision_is_close),
-        cmocka_unit_test(test_the_base_keeps_its_bits),
-        cmocka_unit_test(test_batches_and_threads_do_not_change_a_bit),
-        cmocka_unit_test(test_long_prompts_are_the_same_on_any_number_of_threads),
-        cmocka_unit_test(test_several_add_up),
-        cmocka_unit_test(test_a_switch_empties_the_sequence),
-        cmocka_unit_test(test_wrong_calls_are_refused),
-        cmocka_unit_test(test_memory_may_run_out),
+        ENGINE_TEST(test_logits_are_those_of_the_makers),
+        CPU_TEST(test_fast_precision_is_close),
+        ENGINE_TEST(test_the_base_keeps_its_bits),
+        ENGINE_TEST(test_batches_and_threads_do_not_change_a_bit),
+        ENGINE_TEST(test_long_prompts_are_the_same_on_any_number_of_threads),
+        ENGINE_TEST(test_several_add_up),
+        ENGINE_TEST(test_a_switch_empties_the_sequence),
+        ENGINE_TEST(test_wrong_calls_are_refused),
+        CPU_TEST(test_memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 // that it runs on.
 #include "testing.h"
 #include "base/mem.h"
+#include "engine/engines.h"
 #include "engine/opened_case.h"
 #include <math.h>
 #include <pthread.h>
@@ -9,33 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-typedef struct engine_under_test {
-    const char *name;
-    double exact, fast;  // largest relative difference of logits from MLX in float32 that is allowed
-    double fast_prompt;  // ... of tokens that are not forwarded one by one
-    double repeated;     // ... between one way to compute the same and another; 0: the same bits
-    bool fails_allocations; // mem_fail_after reaches it
-} engine_under_test;
-
-static engine_under_test engines[] = {
-    {"cpu", 1e-3, 2e-2, 0.15, 0, true},
-    // MLX's own types: bfloat16 keeps eight bits, and models of random weights forgive little.
-    {"mlx", 1e-4, 2e-1, 2e-1, 1e-5, false},
-};
-static const engine_under_test *tested; // the running test's
-
 static void open_case(const char *name, engine_precision precision, int threads, opened *o)
 {
     open_case_on(tested->name, name, &(engine_options){.precision = precision, .num_threads = threads}, 0, o);
-}
-
-// Two ways to compute the same logits.
-static void assert_repeated(const char *name, const char *what, const float *a, const float *b, int count)
-{
-    double largest = 0, difference = largest_difference(a, b, count);
-    for (int i = 0; i < count; i++) largest = fmax(largest, fabs((double)b[i]));
-    if (tested->repeated == 0 ? memcmp(a, b, (size_t)count * sizeof *a) != 0 : !(difference <= tested->repeated * largest))
-        fail_msg("%s: %s differs by %.1e of %.1e", name, what, difference, largest);
 }
 
 typedef void (*case_check)(const char *name, double *worst);
@@ -85,7 +62,7 @@ static void check_fast(const char *name, double *worst, bool decoded)
     engine_seq *seq = new_seq(&o);
     float *logits = decoded ? mem_alloc_zero((size_t)o.total * (size_t)o.vocab, sizeof *logits) : forward(&o, seq, 0, o.total);
     for (int i = 0; decoded && i < o.total; i++) {
-        engine_batch_item item = {seq, o.ids + i, 1, 1};
+        engine_batch_item item = {seq, o.ids + i, 1, 1, false};
         assert_ok(engine_forward(o.model, &item, 1, logits + (size_t)i * (size_t)o.vocab, &err));
     }
     double error = compare_logits(&o.golden, logits);
@@ -113,15 +90,15 @@ static void check_batches(const char *name, double *worst)
 {
     (void)worst;
     opened o, single;
-    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 2, &o);
-    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 1, &single);
+    open_case(name, repeatable_precision(), 2, &o);
+    open_case(name, repeatable_precision(), 1, &single);
     engine_seq *whole = new_seq(&single), *alone = new_seq(&single), *parts = new_seq(&o), *beside = new_seq(&o);
     float *expected = forward(&single, whole, 0, o.total);
     float *logits = mem_alloc_zero((size_t)(o.total + 1) * (size_t)o.vocab, sizeof *logits);
     for (int step = 0, begin = 0; begin < o.total; step++) {
         int end = step == 0 ? o.total / 2 : o.total, rows = end - begin;
         assert_true(rows > 1);
-        engine_batch_item items[2] = {{beside, o.ids + step, 1, 1}, {parts, o.ids + begin, rows, rows}};
+        engine_batch_item items[2] = {{beside, o.ids + step, 1, 1, false}, {parts, o.ids + begin, rows, rows, false}};
         assert_ok(engine_forward(o.model, items, 2, logits, &err));
         assert_repeated(name, "a prompt in parts", logits + o.vocab, expected + (size_t)begin * (size_t)o.vocab, rows * o.vocab);
         float *decoded = forward(&single, alone, step, step + 1);
@@ -130,7 +107,7 @@ static void check_batches(const char *name, double *worst)
         begin = end;
     }
     for (int i = 2; i < 6; i++) { // two sequences decode together: the one that had the prompt, and the other
-        engine_batch_item items[2] = {{parts, o.ids + i, 1, 1}, {beside, o.ids + i, 1, 1}};
+        engine_batch_item items[2] = {{parts, o.ids + i, 1, 1, false}, {beside, o.ids + i, 1, 1, false}};
         assert_ok(engine_forward(o.model, items, 2, logits, &err));
         float *first = forward(&single, whole, i, i + 1), *second = forward(&single, alone, i, i + 1);
         assert_repeated(name, "decoding after a prompt", logits, first, o.vocab);
@@ -153,6 +130,53 @@ static void test_batches_and_threads_do_not_change_a_bit(void **state)
     (void)state;
     if (!tested) skip();
     for_all_cases(check_batches, "batches and threads, differing bits");
+}
+
+enum { LONG_TEXT = 200, WRONG_TOKENS = 3 };
+
+// Tokens forwarded one by one on one thread, and on two threads in precise items of all sizes, each with wrong tokens behind
+// it that are trimmed, behind blocks that windows no longer need, too: the same bits.
+static void check_precise(const char *name, double *worst)
+{
+    (void)worst;
+    opened o, single;
+    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 2, &o);
+    open_case(name, tested->repeated ? PRECISION_EXACT : PRECISION_FAST, 1, &single);
+    engine_seq *alone = new_seq(&single), *several = new_seq(&o);
+    int32_t tokens[LONG_TEXT + WRONG_TOKENS];
+    int context = o.golden.files.desc.context_length, total = context < LONG_TEXT ? context : LONG_TEXT;
+    float *logits = mem_alloc_zero((LONG_TEXT + WRONG_TOKENS) * (size_t)o.vocab, sizeof *logits);
+    float *expected = mem_alloc_zero((size_t)o.vocab, sizeof *expected);
+    for (int i = 0; i < total; i++) tokens[i] = o.ids[i % o.total];
+    for (int begin = 0, size = 0, rows; begin < total; begin += rows) {
+        rows = size++ % 19 + 1;
+        if (rows > total - begin) rows = total - begin;
+        int wrong = total - begin - rows < WRONG_TOKENS ? total - begin - rows : WRONG_TOKENS;
+        int32_t item_tokens[LONG_TEXT];
+        memcpy(item_tokens, tokens + begin, (size_t)(rows + wrong) * sizeof *tokens);
+        for (int i = rows; i < rows + wrong; i++) item_tokens[i] = (item_tokens[i] + 1) % o.vocab;
+        engine_batch_item item = {several, item_tokens, rows + wrong, rows + wrong, true};
+        assert_ok(engine_forward(o.model, &item, 1, logits, &err));
+        assert_ok(engine_seq_trim(several, begin + rows, &err));
+        for (int i = 0; i < rows; i++) {
+            engine_batch_item one = {alone, tokens + begin + i, 1, 1, false};
+            assert_ok(engine_forward(single.model, &one, 1, expected, &err));
+            assert_repeated(name, "a precise token", logits + (size_t)i * (size_t)o.vocab, expected, o.vocab);
+        }
+    }
+    mem_free(logits);
+    mem_free(expected);
+    engine_seq_free(alone);
+    engine_seq_free(several);
+    close_case(&o);
+    close_case(&single);
+}
+
+static void test_precise_tokens_have_the_bits_of_single_ones(void **state)
+{
+    (void)state;
+    if (!tested) skip();
+    for_all_cases(check_precise, "precise tokens of one call, differing bits");
 }
 
 static const char *const few_cases[] = {"llama-q4-g64", "gemma3-text-q4-g32", "phi3-longrope", "gemma2", NULL};
@@ -252,9 +276,9 @@ static void test_wrong_calls_are_refused_and_change_nothing(void **state)
     engine_seq *seq = new_seq(&o);
     float *logits = forward(&o, seq, 0, 5);
     int32_t bad = o.vocab;
-    engine_batch_item twice[2] = {{seq, o.ids, 1, 0}, {seq, o.ids, 1, 0}};
-    assert_error(engine_forward(o.model, &(engine_batch_item){seq, &bad, 1, 1}, 1, logits, &err), LLM_INVALID_ARGUMENT, "not in the vocabulary");
-    assert_error(engine_forward(o.model, &(engine_batch_item){seq, o.ids, 1, 2}, 1, logits, &err), LLM_INVALID_ARGUMENT, "2 logits of 1 tokens");
+    engine_batch_item twice[2] = {{seq, o.ids, 1, 0, false}, {seq, o.ids, 1, 0, false}};
+    assert_error(engine_forward(o.model, &(engine_batch_item){seq, &bad, 1, 1, false}, 1, logits, &err), LLM_INVALID_ARGUMENT, "not in the vocabulary");
+    assert_error(engine_forward(o.model, &(engine_batch_item){seq, o.ids, 1, 2, false}, 1, logits, &err), LLM_INVALID_ARGUMENT, "2 logits of 1 tokens");
     assert_error(engine_forward(o.model, twice, 2, logits, &err), LLM_INVALID_ARGUMENT, "twice");
     assert_error(engine_forward(o.model, twice, 0, logits, &err), LLM_INVALID_ARGUMENT, "empty");
     engine_interrupt(o.model, true);
@@ -262,7 +286,7 @@ static void test_wrong_calls_are_refused_and_change_nothing(void **state)
     engine_interrupt(o.model, false);
     assert_int_equal(engine_seq_length(seq), 5);
     int32_t *many = mem_alloc_zero((size_t)o.golden.files.desc.context_length, sizeof *many);
-    engine_batch_item too_long = {seq, many, o.golden.files.desc.context_length, 0};
+    engine_batch_item too_long = {seq, many, o.golden.files.desc.context_length, 0, false};
     assert_error(engine_forward(o.model, &too_long, 1, logits, &err), LLM_CONTEXT_EXCEEDED, "exceed");
     assert_int_equal(err.required, (uint64_t)o.golden.files.desc.context_length + 5);
     engine *none;
@@ -306,7 +330,7 @@ static void test_an_interrupt_from_another_thread_leaves_the_sequence_as_it_was(
         pthread_t thread;
         interrupter other = {.model = o.model, .delay = i * 40};
         pthread_create(&thread, NULL, interrupt_soon, &other);
-        engine_batch_item item = {seq, o.ids + half, o.total - half, o.total - half};
+        engine_batch_item item = {seq, o.ids + half, o.total - half, o.total - half, false};
         atomic_store(&other.go, true);
         llm_status status = engine_forward(o.model, &item, 1, logits, &err);
         pthread_join(thread, NULL);
@@ -358,33 +382,13 @@ static void test_loads_can_be_cancelled_and_run_out_of_memory(void **state)
     close_golden(&g);
 }
 
-// An engine that is not there skips its tests, unless this build has made it.
-static int choose_engine(void **state)
-{
-    engine *device;
-    tested = *state;
-    if (engine_open(tested->name, &(engine_options){.num_threads = 1}, &device, &err) == LLM_OK) {
-        engine_close(device);
-        return 0;
-    }
-#ifdef TEST_MLX
-    print_message("%s\n", err.message);
-    return -1;
-#else
-    print_message("SKIPPED: engine %s: %s; `make test` provides it\n", tested->name, err.message);
-    tested = NULL;
-    return 0;
-#endif
-}
-
-#define ENGINE_TEST(function) {"cpu: " #function, function, choose_engine, NULL, &engines[0]}, {"mlx: " #function, function, choose_engine, NULL, &engines[1]}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ENGINE_TEST(test_exact_precision_agrees_with_mlx),
         ENGINE_TEST(test_fast_precision_is_close_to_mlx),
         ENGINE_TEST(test_batches_and_threads_do_not_change_a_bit),
+        ENGINE_TEST(test_precise_tokens_have_the_bits_of_single_ones),
         ENGINE_TEST(test_fork_and_trim_continue_where_they_should),
         ENGINE_TEST(test_saved_sequences_continue_with_the_same_bits),
         ENGINE_TEST(test_wrong_calls_are_refused_and_change_nothing),

@@ -12,7 +12,7 @@ static void forward_all(engine_seq *seq, engine_model *model, int count, int voc
     for (int done = 0; done < count; done += ENGINE_ESTIMATE_CALL) {
         int part = count - done < ENGINE_ESTIMATE_CALL ? count - done : ENGINE_ESTIMATE_CALL;
         for (int i = 0; i < part; i++) tokens[i] = (done + i) % vocab_size;
-        engine_batch_item item = {seq, tokens, part, 1};
+        engine_batch_item item = {seq, tokens, part, 1, false};
         assert_ok(engine_forward(model, &item, 1, logits, &err));
     }
     mem_free(logits);

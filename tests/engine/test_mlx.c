@@ -1,7 +1,6 @@
 // What only the MLX engine does: working ahead, sliding windows, limits of memory, errors that MLX throws, unloading.
 #include "testing.h"
-#include "engine/opened_case.h"
-#include <dlfcn.h>
+#include "engine/mlx_case.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -11,36 +10,6 @@
 #else
 #define SANITIZED 0
 #endif
-
-static const engine_options exact = {.precision = PRECISION_EXACT, .cache_limit = 20 << 20, .num_threads = 2};
-
-// Tests are skipped where the plugin is not there, unless this build has made it.
-static int need_mlx(void **state)
-{
-    engine *device;
-    *state = NULL;
-    if (engine_open("mlx", &exact, &device, &err) == LLM_OK) {
-        engine_close(device);
-        *state = &err;
-        return 0;
-    }
-#ifdef TEST_MLX
-    print_message("%s\n", err.message);
-    return -1;
-#else
-    print_message("SKIPPED: engine mlx: %s; `make test` provides it\n", err.message);
-    return 0;
-#endif
-}
-
-#define NEED_MLX(state) if (!*(state)) skip()
-
-static void assert_close(const char *what, const float *a, const float *b, int count)
-{
-    double largest = 0, difference = largest_difference(a, b, count);
-    for (int i = 0; i < count; i++) largest = fmax(largest, fabs((double)b[i]));
-    if (!(difference <= 1e-4 * largest)) fail_msg("%s: logits differ by %.1e of %.1e", what, difference, largest);
-}
 
 // ---- The model's own types
 
@@ -58,22 +27,15 @@ static void test_fast_precision_computes_in_the_models_types(void **state)
     for (int i = 0; i < count; i++) {
         opened o;
         open_case_on("mlx", names[i], &(engine_options){.precision = PRECISION_FAST, .cache_limit = 20 << 20}, 0, &o);
-        yyjson_val *expected = yyjson_obj_get(yyjson_doc_get_root(doc), names[i]), *value;
+        yyjson_val *expected = yyjson_obj_get(yyjson_doc_get_root(doc), names[i]);
         int tokens = o.total < TOKENS ? o.total : TOKENS;
         engine_seq *seq = new_seq(&o);
         float *row = mem_alloc_zero((size_t)o.vocab, sizeof *row);
-        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, o.ids, tokens, 1}, 1, row, &err));
-        double largest = 0, difference = 0;
-        size_t j, size;
-        yyjson_arr_foreach(expected, j, size, value)
-        {
-            difference = fmax(difference, fabs(row[j] - yyjson_get_num(value)));
-            largest = fmax(largest, fabs(yyjson_get_num(value)));
-        }
-        assert_int_equal(size, o.vocab);
-        if (!(difference <= 1e-2 * largest)) fail_msg("%s: logits differ by %.1e of %.1e", names[i], difference, largest);
-        same += difference <= 1e-5 * largest; // the file has six digits
-        worst = fmax(worst, difference / largest);
+        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, o.ids, tokens, 1, false}, 1, row, &err));
+        double difference = compare_own_types(expected, row, o.vocab);
+        if (!(difference <= 1e-2)) fail_msg("%s: logits differ by %.1e", names[i], difference);
+        same += difference <= 1e-5; // the file has six digits
+        worst = fmax(worst, difference);
         mem_free(row);
         engine_seq_free(seq);
         close_case(&o);
@@ -105,14 +67,14 @@ static void check_ahead(const char *name, bool trim)
         }
         if (i == 30 && trim) { // and back, over what was computed ahead
             assert_ok(engine_seq_trim(seq, 29, &err));
-            assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + 29, 1, 1}, 1, row, &err));
+            assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + 29, 1, 1, false}, 1, row, &err));
         }
-        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + i, 1, 1}, 1, row, &err));
+        assert_ok(engine_forward(o.model, &(engine_batch_item){seq, tokens + i, 1, 1, false}, 1, row, &err));
         assert_int_equal(engine_seq_length(seq), i + 1);
         int best = largest_logit(row, o.vocab);
         tokens[i + 1] = i % 13 == 12 ? (best + 1) % o.vocab : best;
     }
-    assert_ok(engine_forward(o.model, &(engine_batch_item){whole, tokens, STEPS, STEPS}, 1, all, &err));
+    assert_ok(engine_forward(o.model, &(engine_batch_item){whole, tokens, STEPS, STEPS, false}, 1, all, &err));
     assert_close(name, logits, all, STEPS * o.vocab);
     engine_seq_free(seq);
     engine_seq_free(whole);
@@ -132,19 +94,6 @@ static void test_working_ahead_changes_nothing(void **state)
     check_ahead("llama-tied", true);
 }
 
-// The plugin's hook that makes evaluations fail.
-typedef void (*fail_function)(long count);
-static fail_function find_hook(void)
-{
-    char path[1000];
-    snprintf(path, sizeof path, "%s/" MLX_PLUGIN_FILE, getenv("LLMLOCAL_PLUGIN_PATH"));
-    void *plugin = dlopen(path, RTLD_NOW);
-    if (!plugin) fail_msg("%s", dlerror());
-    fail_function hook = (fail_function)(uintptr_t)dlsym(plugin, "mx_fail_after");
-    assert_non_null(hook);
-    return hook;
-}
-
 // The last token that fits has no successor: when it was computed ahead, its call begins nothing.
 static void check_last_token(const char *ahead, llm_status expected)
 {
@@ -158,7 +107,7 @@ static void check_last_token(const char *ahead, llm_status expected)
     int32_t token = 3;
     for (int i = 0; i < CONTEXT; i++) {
         if (i == CONTEXT - 1) fail_after(0);
-        llm_status status = engine_forward(o.model, &(engine_batch_item){seq, &token, 1, 1}, 1, row, &err);
+        llm_status status = engine_forward(o.model, &(engine_batch_item){seq, &token, 1, 1, false}, 1, row, &err);
         fail_after(-1);
         assert_int_equal(status, i == CONTEXT - 1 ? expected : LLM_OK);
         token = largest_logit(row, o.vocab);
@@ -190,8 +139,8 @@ static void check_window(const char *name)
     int32_t tokens[500];
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
         for (int i = 0; i < pieces[p]; i++) tokens[i] = (int32_t)((i * 7 + (int)p * 31) % ours.vocab);
-        assert_ok(engine_forward(ours.model, &(engine_batch_item){a, tokens, pieces[p], 1}, 1, row_a, &err));
-        assert_ok(engine_forward(theirs.model, &(engine_batch_item){b, tokens, pieces[p], 1}, 1, row_b, &err));
+        assert_ok(engine_forward(ours.model, &(engine_batch_item){a, tokens, pieces[p], 1, false}, 1, row_a, &err));
+        assert_ok(engine_forward(theirs.model, &(engine_batch_item){b, tokens, pieces[p], 1, false}, 1, row_b, &err));
         assert_close(name, row_a, row_b, ours.vocab);
     }
     engine_memory memory;
@@ -241,7 +190,7 @@ static void test_memory_limits_are_errors_and_the_next_request_works(void **stat
     int32_t *tokens = mem_alloc_zero(1 << 19, sizeof *tokens);
     float *logits = mem_alloc_zero((size_t)o.vocab, sizeof *logits);
     engine_seq *seq = new_seq(&o);
-    assert_error(engine_forward(o.model, &(engine_batch_item){seq, tokens, 1 << 19, 1}, 1, logits, &err), LLM_INSUFFICIENT_MEMORY, "memory limit");
+    assert_error(engine_forward(o.model, &(engine_batch_item){seq, tokens, 1 << 19, 1, false}, 1, logits, &err), LLM_INSUFFICIENT_MEMORY, "memory limit");
     assert_int_equal(engine_seq_length(seq), 0);
     float *rows = forward(&o, seq, 0, o.total);
     assert_true(compare_logits(&o.golden, rows) <= 1e-4);
@@ -290,7 +239,7 @@ static void check_failures(const char *name, int ahead)
         llm_status status = LLM_OUT_OF_MEMORY;
         for (int allowed = 0; status == LLM_OUT_OF_MEMORY; allowed++) {
             fail_after(allowed);
-            status = engine_forward(o.model, &(engine_batch_item){seq, o.ids + begin, end - begin, end - begin}, 1,
+            status = engine_forward(o.model, &(engine_batch_item){seq, o.ids + begin, end - begin, end - begin, false}, 1,
                                     got + (size_t)(begin * o.vocab), &err);
             fail_after(-1);
             if (status != LLM_OK && status != LLM_OUT_OF_MEMORY) fail_msg("%s", err.message);

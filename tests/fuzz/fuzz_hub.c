@@ -1,9 +1,10 @@
-// What strangers' servers and damaged caches say, as JSON: the hub's list of a repository, GitHub's of a release, names. What is
-// accepted must be safe to become paths.
+// What strangers' servers and damaged caches say, as JSON: the hub's list of a repository, GitHub's of a release, names, and
+// what processes tell of their models. What is accepted must be safe to become paths.
 #include "base/mem.h"
 #include "models/github.h"
 #include "models/hub_listing.h"
 #include "models/hub_names.h"
+#include "service/holders.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,23 @@ static void check_names(const char *text, size_t length)
     mem_free(name);
 }
 
+// What another process may have written about itself.
+static void check_record(const char *text, size_t length)
+{
+    char *texts, *again;
+    buf record = {0};
+    llm_holder holder, copy;
+    if (!holder_read(text, length, &holder, &texts)) return;
+    if (holder.pid <= 0 || holder.context_tokens < 0 || holder.context_length < 0 || holder.since < 0) abort();
+    if (holder_write(&holder, &record)) {
+        if (!holder_read(record.data, record.length, &copy, &again)) abort();
+        if (copy.pid != holder.pid || strcmp(copy.model, holder.model) || copy.kv_bytes != holder.kv_bytes) abort();
+        mem_free(again);
+    }
+    buf_free(&record);
+    mem_free(texts);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const char *text = (const char *)data;
@@ -62,5 +80,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_listing(text, size, HUB_MODEL, "model.gguf");
     check_release(text, size);
     check_names(text, size);
+    check_record(text, size);
     return 0;
 }

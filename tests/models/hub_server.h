@@ -11,7 +11,8 @@
 typedef struct hub_server {
     pid_t process;
     int input; // its end ends the server
-    int hub_port, cdn_port;
+    int hub_port, cdn_port, proxy_port;
+    const char *certificate, *key; // of a server that speaks TLS; NULL: it does not
     char root[300];
 } hub_server;
 
@@ -34,10 +35,14 @@ static inline void set_environment(const char *folder)
                                            "ALL_PROXY",
                                            "all_proxy",
                                            "HF_HUB_DOWNLOAD_TIMEOUT",
-                                           "HF_HUB_DISABLE_IMPLICIT_TOKEN"};
+                                           "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+                                           "SSL_CERT_FILE",
+                                           "SSL_CERT_DIR",
+                                           "REQUESTS_CA_BUNDLE",
+                                           "CURL_CA_BUNDLE"};
     char url[60];
     for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted; i++) unsetenv(unwanted[i]);
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", server.hub_port);
+    snprintf(url, sizeof url, "http%s://127.0.0.1:%d", server.certificate ? "s" : "", server.hub_port);
     setenv("HF_ENDPOINT", url, 1);
     setenv("GITHUB_API_URL", url, 1);
     setenv("HF_HOME", path_in(folder, "home"), 1);
@@ -57,17 +62,17 @@ static inline int start_server(void **state)
     if (!server.process) {
         dup2(in[0], 0), dup2(out[1], 1);
         for (int fd = 3; fd < 64; fd++) close(fd);
-        execlp("python3", "python3", HUB_SERVER, root, (char *)NULL);
+        execlp("python3", "python3", HUB_SERVER, root, server.certificate, server.key, (char *)NULL);
         _exit(127);
     }
     close(in[0]), close(out[1]);
     server.input = in[1];
     snprintf(server.root, sizeof server.root, "%s", root);
     FILE *ports = fdopen(out[0], "r");
-    int ready = fscanf(ports, "%d %d", &server.hub_port, &server.cdn_port);
+    int ready = fscanf(ports, "%d %d %d", &server.hub_port, &server.cdn_port, &server.proxy_port);
     fclose(ports);
     free(root);
-    return ready == 2 ? 0 : -1;
+    return ready == 3 ? 0 : -1;
 }
 
 static inline int stop_server(void **state)
@@ -83,7 +88,7 @@ static inline int stop_server(void **state)
 static inline char *server_ask(const char *method, const char *path, const char *body)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)server.hub_port),
+                                  .sin_port = htons((uint16_t)server.proxy_port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);

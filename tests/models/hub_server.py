@@ -1,8 +1,9 @@
 """Imitates the Hugging Face hub, its CDN and GitHub's API on loopback, with faults on demand.
 
-    hub_server.py ROOT
+    hub_server.py ROOT [CERTIFICATE KEY]
 
-prints "HUB_PORT CDN_PORT", then serves until standard input ends. ROOT/<owner>/<name>/ holds the files of repositories (read anew
+prints "HUB_PORT CDN_PORT PROXY_PORT", then serves until standard input ends. With a certificate hub and CDN speak TLS. The proxy
+answers CONNECT, for whatever name with the hub and for 127.0.0.2 with the CDN, and is where /_control and /_log always speak plain HTTP. ROOT/<owner>/<name>/ holds the files of repositories (read anew
 with each request), ROOT/releases/<owner>/<name>/<tag>/ the assets of releases. The CDN is another host as well as another port.
 
 POST /_control with a JSON list of faults replaces the faults; GET /_log gives the requests since the last GET, one JSON object a line.
@@ -14,6 +15,9 @@ A fault: {"on": "hub" or "cdn", "path": substring, "times": how often (default 1
 import hashlib
 import json
 import os
+import select
+import socket
+import ssl
 import sys
 import threading
 import time
@@ -21,6 +25,8 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ROOT = sys.argv[1]
+TLS = sys.argv[2:4]
+SCHEME = "https" if TLS else "http"
 LOCK = threading.Lock()
 FAULTS, LOG, SERVERS = [], [], {}
 RIGHT_TOKEN, WEAK_TOKEN = "hf_right", "hf_weak"
@@ -214,7 +220,7 @@ class Handler(BaseHTTPRequestHandler):
         if repo.is_lfs(path):
             host, port = SERVERS["cdn"].server_address
             headers.update({"X-Linked-Etag": f'"{repo.blob_name(path)}"', "X-Linked-Size": str(len(data)),
-                            "Location": f"http://{host}:{port}/{repo.id}/{path}?signature=secret"})
+                            "Location": f"{SCHEME}://{host}:{port}/{repo.id}/{path}?signature=secret"})
             self.answer(302, b"Found. Redirecting", headers)
         else:
             self.send_file(data, headers, fault)
@@ -233,7 +239,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
             host, port = SERVERS["cdn"].server_address
             target = urllib.parse.quote(f"/releases/{parts[0]}/{parts[1]}/{tag}/{name}")
-            self.answer(302, b"", {"Location": f"http://{host}:{port}{target}?signature=secret"})
+            self.answer(302, b"", {"Location": f"{SCHEME}://{host}:{port}{target}?signature=secret"})
             return
         tag = tags[-1] if tags and rest == ["latest"] else urllib.parse.unquote(rest[-1]) if rest else None
         if tag not in tags:
@@ -311,6 +317,33 @@ class CdnHandler(Handler):
     side = "cdn"
 
 
+class ProxyHandler(Handler):
+    """Tunnels. A fault on "proxy" may refuse one."""
+
+    side = "proxy"
+
+    def do_CONNECT(self):
+        with LOCK:
+            LOG.append({"side": self.side, "method": "CONNECT", "path": self.path, "authorization": self.headers.get("Authorization"),
+                        "proxy_authorization": self.headers.get("Proxy-Authorization")})
+        fault = self.take_fault()
+        if "status" in fault:
+            return self.answer(fault["status"])
+        side = "cdn" if self.path.startswith("127.0.0.2:") else "hub"
+        with socket.create_connection(SERVERS[side].server_address) as far:
+            self.send_response(200)
+            self.end_headers()
+            ends = [self.connection, far]
+            while ready := select.select(ends, [], [], 30)[0]:
+                for end in ready:
+                    data = end.recv(65536)
+                    if not data:
+                        self.close_connection = True
+                        return None
+                    ends[end is self.connection].sendall(data)
+        return None
+
+
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
@@ -319,15 +352,26 @@ class Server(ThreadingHTTPServer):
         pass
 
 
-def listen(host, handler):
+class TlsServer(Server):
+    """The handshake is the connection's own thread's business: one that hangs holds up nobody."""
+
+    def finish_request(self, request, client_address):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*TLS)
+        with context.wrap_socket(request, server_side=True) as wrapped:
+            super().finish_request(wrapped, client_address)
+
+
+def listen(host, handler, kind=TlsServer if TLS else Server):
     try:
-        server = Server((host, 0), handler)
+        server = kind((host, 0), handler)
     except OSError:  # no second loopback address
-        server = Server(("127.0.0.1", 0), handler)
+        server = kind(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 
 
 SERVERS["hub"], SERVERS["cdn"] = listen("127.0.0.1", Handler), listen("127.0.0.2", CdnHandler)
-print(SERVERS["hub"].server_address[1], SERVERS["cdn"].server_address[1], flush=True)
+SERVERS["proxy"] = listen("127.0.0.1", ProxyHandler, Server)
+print(*(SERVERS[side].server_address[1] for side in ("hub", "cdn", "proxy")), flush=True)
 sys.stdin.read()

@@ -30,7 +30,7 @@ static double run(const golden_adapter *g, const char *directory, const char *ke
     assert_ok(engine_model_load(device, &files.desc, &weights, NULL, NULL, &model, &err));
     assert_ok(engine_seq_create(model, &seq, &err));
     float *logits = mem_alloc_zero((size_t)g->num_ids * (size_t)files.desc.vocab_size, sizeof *logits);
-    engine_batch_item item = {seq, g->ids, g->num_ids, g->num_ids};
+    engine_batch_item item = {seq, g->ids, g->num_ids, g->num_ids, false};
     assert_ok(engine_forward(model, &item, 1, logits, &err));
     double error = compare_rows(g, key, logits);
     mem_free(logits);

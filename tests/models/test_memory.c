@@ -366,8 +366,8 @@ typedef struct measured {
     llm_memory before, during, after;
 } measured;
 
-// In a process of its own, so that its peak is the model's.
-static void measure(const char *directory, measured *m)
+// In a process of its own, so that its peak is the model's. `adapter`: a directory; NULL: none.
+static void measure(const char *directory, const char *adapter, measured *m)
 {
     enum { CONTEXT = 2048 };
     static int32_t tokens[CONTEXT - 16];
@@ -375,6 +375,7 @@ static void measure(const char *directory, measured *m)
     llm_generation_config config;
     llm_model_spec_init(&spec, directory);
     spec.context_length = CONTEXT;
+    if (adapter) spec.adapter = (llm_adapter){.kind = LLM_ADAPTER_DIRECTORY, .source = adapter};
     llm_generation_config_init(&config);
     config.max_tokens = 16;
     config.ignore_end = true;
@@ -400,34 +401,87 @@ static bool is_instrumented(void)
 #endif
 }
 
+// A real model's directory; NULL, loudly, where there is none or it cannot be measured.
+static const char *find_real(const char *name)
+{
+    const char *folder = getenv("LLMLOCAL_TEST_MODELS"), *directory = path_in(folder ? folder : "", name);
+    if (!is_instrumented() && folder && file_is_directory(directory)) return directory;
+    print_message("SKIPPED: %s\n", is_instrumented() ? "sanitizers take memory of their own" : "no LLMLOCAL_TEST_MODELS; `make test` provides them");
+    return NULL;
+}
+
+static void compare_with_growth(const char *name, const char *directory, const char *adapter)
+{
+    measured *m = share(sizeof *m);
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        measure(directory, adapter, m);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(m->status, LLM_OK);
+    double grown = (double)(m->after.peak_resident_bytes - m->before.resident_bytes), estimate = (double)m->estimate.total_bytes;
+    print_message("%s: estimated %.1f MB, the process grew by %.1f MB at its peak (%+.1f %%)\n", name, estimate / 1e6, grown / 1e6,
+                  100 * (estimate - grown) / grown);
+    assert_int_equal(m->estimate.weights_bytes, m->during.weights_bytes);
+    assert_true(m->during.kv_bytes <= m->estimate.kv_bytes);
+    assert_true(estimate > 0.95 * grown && estimate < 1.15 * grown);
+    munmap(m, sizeof *m);
+}
+
 static void test_estimates_of_real_models(void **state)
 {
     (void)state;
     static const char *const names[] = {"smollm2", "smollm2-4bit", "gemma3-4bit"};
-    const char *folder = getenv("LLMLOCAL_TEST_MODELS");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *directory = path_in(folder ? folder : "", names[i]);
-        if (is_instrumented() || !folder || !file_is_directory(directory)) {
-            print_message("SKIPPED: %s\n", is_instrumented() ? "sanitizers take memory of their own" : "no LLMLOCAL_TEST_MODELS; `make test` provides them");
-            continue;
+        const char *directory = find_real(names[i]);
+        if (directory) compare_with_growth(names[i], directory, NULL);
+    }
+}
+
+// An adapter of zeros for every linear layer of SmolLM2, in mlx-lm's format and 16 bits.
+static void write_wide_adapter(const char *folder, int rank)
+{
+    static const struct { const char *name; int rows, cols; } parts[] = {
+        {"self_attn.q_proj", 576, 576}, {"self_attn.k_proj", 192, 576}, {"self_attn.v_proj", 192, 576}, {"self_attn.o_proj", 576, 576},
+        {"mlp.gate_proj", 1536, 576},   {"mlp.up_proj", 1536, 576},     {"mlp.down_proj", 576, 1536}};
+    buf header = {0};
+    uint64_t offset = 0;
+    char config[200];
+    for (int layer = 0; layer < 30; layer++)
+        for (size_t i = 0; i < 2 * sizeof parts / sizeof *parts; i++) {
+            int a = parts[i / 2].cols, b = parts[i / 2].rows;
+            uint64_t end = offset + 2 * (uint64_t)rank * (uint64_t)(i % 2 ? b : a);
+            buf_printf(&header, "%s\"model.layers.%d.%s.lora_%c\":{\"dtype\":\"F16\",\"shape\":[%d,%d],\"data_offsets\":[%llu,%llu]}",
+                       offset ? "," : "{", layer, parts[i / 2].name, i % 2 ? 'b' : 'a', i % 2 ? rank : a, i % 2 ? b : rank,
+                       (unsigned long long)offset, (unsigned long long)end);
+            offset = end;
         }
-        measured *m = share(sizeof *m);
-        int status;
-        pid_t child = fork();
-        if (!child) {
-            measure(directory, m);
-            _exit(0);
-        }
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_int_equal(status, 0);
-        assert_int_equal(m->status, LLM_OK);
-        double grown = (double)(m->after.peak_resident_bytes - m->before.resident_bytes), estimate = (double)m->estimate.total_bytes;
-        print_message("%s: estimated %.1f MB, the process grew by %.1f MB at its peak (%+.1f %%)\n", names[i], estimate / 1e6,
-                      grown / 1e6, 100 * (estimate - grown) / grown);
-        assert_int_equal(m->estimate.weights_bytes, m->during.weights_bytes);
-        assert_true(m->during.kv_bytes <= m->estimate.kv_bytes);
-        assert_true(estimate > 0.95 * grown && estimate < 1.15 * grown);
-        munmap(m, sizeof *m);
+    buf_append_char(&header, '}');
+    assert_false(header.failed);
+    snprintf(config, sizeof config, "{\"fine_tune_type\":\"lora\",\"num_layers\":30,\"lora_parameters\":{\"rank\":%d,\"scale\":2.0,\"dropout\":0.0}}", rank);
+    put(folder, "adapter_config.json", config);
+    uint64_t length = header.length;
+    int fd = open(path_in(folder, "adapters.safetensors"), O_WRONLY | O_CREAT, 0600);
+    assert_true(fd >= 0 && write(fd, &length, 8) == 8 && write(fd, header.data, (size_t)length) == (ssize_t)length);
+    assert_int_equal(ftruncate(fd, (off_t)(8 + length + offset)), 0);
+    close(fd);
+    buf_free(&header);
+}
+
+// Small and large: of the large one, loading takes more than the answer does.
+static void test_estimates_with_adapters(void **state)
+{
+    static const int ranks[] = {16, 128};
+    const char *directory = find_real("smollm2-4bit");
+    for (int i = 0; directory && i < 2; i++) {
+        char name[60];
+        snprintf(name, sizeof name, "smollm2-4bit with an adapter of rank %d", ranks[i]);
+        write_wide_adapter(*state, ranks[i]);
+        compare_with_growth(name, directory, *state);
+        unlink(path_in(*state, "adapters.safetensors"));
     }
 }
 
@@ -445,6 +499,7 @@ int main(void)
         in_folder(test_a_model_of_812_gb_is_refused_by_its_headers),
         cmocka_unit_test(test_the_limit_of_a_control_group_counts),
         cmocka_unit_test(test_estimates_of_real_models),
+        in_folder(test_estimates_with_adapters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,7 +137,7 @@ static void test_presets(void **state)
     (void)state;
     for (; (preset = llm_preset_at(count)); count++) {
         assert_true(!before || before->memory_bytes <= preset->memory_bytes);
-        assert_true(preset->memory_bytes > preset->download_bytes && preset->download_bytes > preset->num_parameters / 2);
+        assert_true(preset->memory_bytes > preset->num_parameters / 2 && preset->download_bytes > preset->num_parameters / 2);
         assert_true(preset->context_length >= 4096);
         assert_ptr_equal(preset_find(preset->name), preset);
         assert_true(strlen(preset->licence) > 0 && strncmp(preset->hub_id, "mlx-community/", 14) == 0);

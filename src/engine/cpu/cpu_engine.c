@@ -202,6 +202,13 @@ static llm_status cpu_load_adapter(void *model, const adapter_layer *layers, int
     return status;
 }
 
+static llm_status cpu_estimate_adapter(void *state, const model_desc *desc, const adapter_layer *layers, int num_layers,
+                                       engine_memory *memory, llm_error *err)
+{
+    (void)state;
+    return cpu_adapter_estimate(desc, layers, num_layers, memory, err);
+}
+
 static void cpu_free_adapter(void *adapter) { cpu_adapter_free(adapter); }
 
 static llm_status cpu_set_adapters(void *seq, void *const *adapters, const float *strengths, int count, llm_error *err)
@@ -240,4 +247,5 @@ const engine_methods cpu_engine_methods = {
     .adapter_load = cpu_load_adapter,
     .adapter_free = cpu_free_adapter,
     .seq_set_adapters = cpu_set_adapters,
+    .adapter_estimate = cpu_estimate_adapter,
 };

@@ -130,6 +130,8 @@ llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, i
 // ---- lora.c
 typedef enum lora_place { LORA_Q, LORA_K, LORA_V, LORA_O, LORA_GATE, LORA_UP, LORA_DOWN, LORA_PLACES = BLOCK_LINEARS, LORA_HEAD = 0 } lora_place;
 
+llm_status cpu_adapter_estimate(const model_desc *desc, const adapter_layer *layers, int num_layers, engine_memory *memory,
+                                llm_error *err);
 llm_status cpu_adapter_load(cpu_model *model, const adapter_layer *layers, int num_layers, cpu_adapter **out, llm_error *err);
 void cpu_adapter_free(cpu_adapter *adapter);
 llm_status cpu_seq_set_adapters(cpu_seq *seq, cpu_adapter *const *adapters, const float *strengths, int count, llm_error *err);

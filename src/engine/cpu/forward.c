@@ -147,6 +147,8 @@ static void shape_input(cpu_model *model, int cols, int rows)
 
 // ---- Steps over rows
 
+enum { FEW_ROWS = 3 }; // fewer are done sooner than a second thread has come
+
 typedef void (*row_function)(chunk *c, int row);
 typedef struct row_job {
     chunk *chunk;
@@ -165,7 +167,8 @@ static void row_item(void *arg, int item, int thread)
 
 static void for_rows(chunk *c, row_function function)
 {
-    row_job job = {c, function, c->num_rows < 32 ? c->num_rows : 16};
+    int threads = thread_pool_size(c->model->engine->pool);
+    row_job job = {c, function, c->num_rows < FEW_ROWS ? c->num_rows : c->num_rows < 32 ? (c->num_rows + threads - 1) / threads : 16};
     cpu_model_run(c->model, (c->num_rows + job.rows_per_item - 1) / job.rows_per_item, row_item, &job);
 }
 
@@ -422,7 +425,7 @@ static void fill_chunk(chunk *c, const engine_batch_item *items, cpu_seq *const 
             c->tokens[c->num_rows] = items[i].tokens[done[i] + t];
             c->positions[c->num_rows] = start[i] + done[i] + t;
             c->spans_of[c->num_rows] = c->num_spans;
-            c->narrow[c->num_rows] = items[i].num_tokens > 1 && start[i] + done[i] + t >= PRECISE_POSITIONS;
+            c->narrow[c->num_rows] = items[i].num_tokens > 1 && !items[i].precise && start[i] + done[i] + t >= PRECISE_POSITIONS;
             if (done[i] + t >= items[i].num_tokens - items[i].num_logits) c->logit_rows[c->num_logit_rows++] = c->num_rows;
         }
         c->num_spans++;
@@ -444,7 +447,9 @@ llm_status cpu_forward(cpu_model *model, const engine_batch_item *items, cpu_seq
             status = error_set_amounts(err, LLM_CONTEXT_EXCEEDED, (uint64_t)start[i] + (uint64_t)items[i].num_tokens,
                                        (uint64_t)model->desc.context_length, "%lld tokens exceed the context of %d",
                                        (long long)start[i] + items[i].num_tokens, model->desc.context_length);
-        if (status == LLM_OK) status = kv_cache_reserve(&seqs[i]->cache, items[i].num_tokens, err);
+        if (status != LLM_OK) break;
+        kv_cache_drop_unseen(&seqs[i]->cache); // what precise tokens kept; they can no longer be trimmed
+        status = kv_cache_reserve(&seqs[i]->cache, items[i].num_tokens, err);
     }
     if (status == LLM_OK) {
         c->model = model;
@@ -458,7 +463,7 @@ llm_status cpu_forward(cpu_model *model, const engine_batch_item *items, cpu_seq
     // Only now do the sequences grow: after an error they are as they were, but for room that they keep.
     for (int i = 0; status == LLM_OK && i < num_items; i++) {
         kv_cache_advance(&seqs[i]->cache, items[i].num_tokens);
-        kv_cache_drop_unseen(&seqs[i]->cache);
+        if (!items[i].precise) kv_cache_drop_unseen(&seqs[i]->cache);
     }
     mem_free(c);
     mem_free(done);

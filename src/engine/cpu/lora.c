@@ -42,6 +42,22 @@ static llm_status pack_floats(const float *values, int rows, int cols, int row_b
     return status;
 }
 
+// What one linear's piece will take. *stride is raised to its row of a x.
+static llm_status measure_piece(const tensor_desc *tensor, const adapter_layer *layer, const linear_desc *linear, uint64_t *bytes,
+                                size_t *stride, llm_error *err)
+{
+    packed_matrix a, b;
+    weight_view inner = {.type = DTYPE_F32, .rows = layer->rank, .cols = tensor->cols};
+    weight_view outer = {.type = DTYPE_F32, .rows = tensor->rows, .cols = layer->rank};
+    llm_status status = packed_matrix_shape(&a, &inner, layer->rank, err);
+    if (status == LLM_OK) status = packed_matrix_shape(&b, &outer, linear->rows, err);
+    if (status != LLM_OK) return status;
+    *bytes += packed_matrix_bytes(&a) + packed_matrix_bytes(&b);
+    if (layer->gain) *bytes += (size_t)linear->rows * sizeof *layer->gain;
+    if ((size_t)a.num_tiles * TILE_ROWS > *stride) *stride = (size_t)a.num_tiles * TILE_ROWS;
+    return LLM_OK;
+}
+
 // A linear may read some rows of the tensor only.
 static llm_status load_piece(cpu_adapter *adapter, const adapter_layer *layer, const linear_desc *linear, lora_piece *piece,
                              llm_error *err)
@@ -73,6 +89,21 @@ static const adapter_layer *find_layer(const adapter_layer *layers, int num_laye
     for (int i = 0; i < num_layers; i++)
         if (layers[i].tensor == tensor) return &layers[i];
     return NULL;
+}
+
+llm_status cpu_adapter_estimate(const model_desc *desc, const adapter_layer *layers, int num_layers, engine_memory *memory,
+                                llm_error *err)
+{
+    size_t stride = 0;
+    llm_status status = LLM_OK;
+    for (int block = 0; status == LLM_OK && block <= desc->num_blocks; block++)
+        for (int place = 0; status == LLM_OK && place < LORA_PLACES; place++) {
+            const linear_desc *linear = linear_at(desc, block, (lora_place)place);
+            const adapter_layer *layer = linear ? find_layer(layers, num_layers, linear->weight) : NULL;
+            if (layer) status = measure_piece(&desc->tensors[layer->tensor], layer, linear, &memory->weights_bytes, &stride, err);
+        }
+    memory->work_bytes = MAX_CHUNK_ROWS * stride * sizeof(float);
+    return status;
 }
 
 llm_status cpu_adapter_load(cpu_model *model, const adapter_layer *layers, int num_layers, cpu_adapter **out, llm_error *err)

@@ -29,6 +29,7 @@ static void pass_free(pass *p)
     mx_release(p->carried);
     mem_free(p->graph.spans);
     mem_free(p->graph.parts);
+    mem_free(p->graph.runs);
     mem_free(p->next);
     mem_free(p->outputs);
     mem_free(p->tokens);
@@ -41,11 +42,12 @@ static llm_status pass_create(pass *p, mlx_model *model, int max_spans, llm_erro
     *p = (pass){.graph = {.model = model, .s = model->scope}, .err = err};
     p->graph.spans = mem_alloc_zero(spans, sizeof *p->graph.spans);
     p->graph.parts = mem_alloc_zero(spans, sizeof *p->graph.parts);
+    p->graph.runs = mem_alloc_zero(spans, sizeof *p->graph.runs);
     p->next = mem_alloc_zero(spans, sizeof *p->next);
     p->outputs = mem_alloc_zero(2 * spans * (size_t)model->desc.num_blocks + 2, sizeof *p->outputs);
     p->tokens = mem_alloc_zero(rows, sizeof *p->tokens);
     p->logit_rows = mem_alloc_zero(rows, sizeof *p->logit_rows);
-    if (p->graph.spans && p->graph.parts && p->next && p->outputs && p->tokens && p->logit_rows) return LLM_OK;
+    if (p->graph.spans && p->graph.parts && p->graph.runs && p->next && p->outputs && p->tokens && p->logit_rows) return LLM_OK;
     pass_free(p);
     return error_no_memory(err, "a forward pass");
 }
@@ -110,6 +112,18 @@ static mx_array *wanted_rows(pass *p)
     return mx_take(s, p->graph.hidden, mx_from_data(s, p->logit_rows, DTYPE_I32, &count, 1), 1);
 }
 
+// Whose wanted rows [begin, end) the head is given.
+static void begin_head_rows(pass *p, int begin, int end)
+{
+    graph_begin_rows(&p->graph);
+    for (int i = 0; i < p->graph.num_spans; i++) {
+        const mlx_span *span = &p->graph.spans[i];
+        int rows = 0;
+        for (int j = begin; j < end; j++) rows += p->logit_rows[j] >= span->row && p->logit_rows[j] < span->row + span->rows;
+        graph_add_rows(&p->graph, span->seq, rows);
+    }
+}
+
 static llm_status read_logits(pass *p, float **logits)
 {
     mx_scope *s = p->graph.s;
@@ -117,6 +131,7 @@ static llm_status read_logits(pass *p, float **logits)
     for (int i = 0; i < p->num_logit_rows; i += HEAD_ROWS) {
         int end = i + HEAD_ROWS < p->num_logit_rows ? i + HEAD_ROWS : p->num_logit_rows;
         size_t count = (size_t)(end - i) * vocab;
+        begin_head_rows(p, i, end);
         if (!mx_read(s, graph_head(&p->graph, mx_slice(s, p->graph.hidden, 1, i, end)), *logits, count * sizeof **logits)) return failed(p);
         *logits += count;
     }
@@ -154,6 +169,7 @@ static bool fill_chunk(pass *p, const engine_batch_item *items, mlx_seq *const *
     bool more = false;
     drop_masks(p);
     g->num_rows = g->num_spans = p->num_logit_rows = 0;
+    graph_begin_rows(g);
     for (int i = 0; i < num_items; i++) {
         int rows = items[i].num_tokens - done[i], room = limit - g->num_rows;
         if (num_items == 1 && items[i].num_logits == 1 && rows > 1) rows--;
@@ -165,6 +181,7 @@ static bool fill_chunk(pass *p, const engine_batch_item *items, mlx_seq *const *
             p->tokens[g->num_rows] = items[i].tokens[done[i] + t];
             if (done[i] + t >= items[i].num_tokens - items[i].num_logits) p->logit_rows[p->num_logit_rows++] = g->num_rows;
         }
+        graph_add_rows(g, seqs[i], rows);
         done[i] += rows;
     }
     return more;
@@ -202,6 +219,8 @@ static bool begin_step(pass *p, mlx_seq *seq, int position, const mx_array *toke
     mx_scope *s = p->graph.s;
     p->graph.num_rows = p->graph.num_spans = 1;
     p->graph.spans[0] = (mlx_span){.seq = seq, .rows = 1, .position = position};
+    graph_begin_rows(&p->graph);
+    graph_add_rows(&p->graph, seq, 1);
     p->num_outputs = 0;
     *step = (mlx_ahead){.seq = seq, .position = position};
     if (token) graph_embed(&p->graph, token);

@@ -1,11 +1,36 @@
 // A model description as an MLX graph. Nothing is computed here.
 #include "engine/mlx/mlx_engine.h"
 
-static mx_array *linear(mx_scope *s, const mlx_linear *l, const mx_array *x)
+static bool same_adapters(const mlx_seq *a, const mlx_seq *b)
 {
-    if (!l->bits) return mx_linear(s, x, l->weight, l->bias);
-    mx_array *y = mx_quantized_linear(s, x, l->weight, l->scales, l->biases, l->group_size, l->bits);
-    return l->bias ? mx_add(s, y, l->bias) : y;
+    bool same = a->num_adapters == b->num_adapters;
+    for (int i = 0; same && i < a->num_adapters; i++)
+        same = a->adapters[i].adapter == b->adapters[i].adapter && a->adapters[i].strength == b->adapters[i].strength;
+    return same;
+}
+
+void graph_begin_rows(mlx_graph *g)
+{
+    g->num_runs = 0;
+    g->adapted = false;
+}
+
+void graph_add_rows(mlx_graph *g, const mlx_seq *seq, int rows)
+{
+    mlx_run *last = g->num_runs ? &g->runs[g->num_runs - 1] : NULL;
+    if (rows == 0) return;
+    g->adapted |= seq->num_adapters > 0;
+    if (last && same_adapters(last->seq, seq)) last->rows += rows;
+    else g->runs[g->num_runs++] = (mlx_run){seq, last ? last->row + last->rows : 0, rows};
+}
+
+static mx_array *linear(mlx_graph *g, const mlx_linear *l, mx_array *x)
+{
+    mx_scope *s = g->s;
+    mx_array *y = l->bits ? mx_quantized_linear(s, x, l->weight, l->scales, l->biases, l->group_size, l->bits)
+                          : mx_linear(s, x, l->weight, l->bias);
+    if (l->bits && l->bias) y = mx_add(s, y, l->bias);
+    return g->adapted ? graph_adapt(g, l, x, y) : y;
 }
 
 // Normalises pieces of norm->size of rows [1, rows, cols].
@@ -111,26 +136,27 @@ static mx_array *attention(mlx_graph *g, int layer, mx_array *x, mlx_kv *next)
 {
     mx_scope *s = g->s;
     const mlx_block *block = &g->model->blocks[layer];
-    mx_array *q = normalise(s, &block->q_norm, linear(s, &block->q, x));
-    mx_array *k = normalise(s, &block->k_norm, linear(s, &block->k, x));
-    mx_array *v = linear(s, &block->v, x);
+    mx_array *q = normalise(s, &block->q_norm, linear(g, &block->q, x));
+    mx_array *k = normalise(s, &block->k_norm, linear(g, &block->k, x));
+    mx_array *v = linear(g, &block->v, x);
     for (int i = 0; i < g->num_spans; i++) {
         mlx_span *span = &g->spans[i];
         g->parts[i] = attend(g, span, layer, rows_of(g, q, span), rows_of(g, k, span), rows_of(g, v, span), &next[i]);
     }
-    return linear(s, &block->o, g->num_spans == 1 ? g->parts[0] : mx_concatenate(s, g->parts, g->num_spans, 1));
+    return linear(g, &block->o, g->num_spans == 1 ? g->parts[0] : mx_concatenate(s, g->parts, g->num_spans, 1));
 }
 
 // ---- A layer, and the head
 
-static mx_array *feed_forward(mx_scope *s, const mlx_block *block, const ffn_desc *desc, const mx_array *x)
+static mx_array *feed_forward(mlx_graph *g, const mlx_block *block, const ffn_desc *desc, mx_array *x)
 {
     static const mx_activation kinds[] = {[ACTIVATION_SILU] = MX_SILU, [ACTIVATION_GELU] = MX_GELU, [ACTIVATION_GELU_TANH] = MX_GELU_TANH,
                                           [ACTIVATION_RELU2] = MX_RELU2};
-    mx_array *up = linear(s, &block->up, x);
+    mx_scope *s = g->s;
+    mx_array *up = linear(g, &block->up, x);
     mx_activation kind = kinds[desc->activation];
-    mx_array *y = block->gate.weight ? mx_activate(s, kind, linear(s, &block->gate, x), up) : mx_activate(s, kind, up, NULL);
-    return linear(s, &block->down, y);
+    mx_array *y = block->gate.weight ? mx_activate(s, kind, linear(g, &block->gate, x), up) : mx_activate(s, kind, up, NULL);
+    return linear(g, &block->down, y);
 }
 
 // In float16, the residual stream of models that normalise what they add to it (Gemma) leaves the type's range: mlx-lm
@@ -150,7 +176,7 @@ void graph_layer(mlx_graph *g, int layer, mlx_kv *next)
     const block_desc *desc = &g->model->desc.blocks[layer];
     mx_array *part = attention(g, layer, normalise(s, &block->pre_attention, g->hidden), next);
     mx_array *hidden = add_part(s, g->hidden, part, &block->post_attention, desc->residual_scale);
-    part = feed_forward(s, block, &desc->ffn, normalise(s, &block->pre_ffn, hidden));
+    part = feed_forward(g, block, &desc->ffn, normalise(s, &block->pre_ffn, hidden));
     g->hidden = add_part(s, hidden, part, &block->post_ffn, desc->residual_scale);
 }
 
@@ -164,7 +190,7 @@ mx_array *graph_head(mlx_graph *g, const mx_array *hidden)
         head.bias = model->head.bias;
     }
     mx_array *x = normalise(s, &model->final_norm, (mx_array *)(uintptr_t)hidden);
-    mx_array *logits = scaled(s, linear(s, &head, x), model->desc.logit_scale);
+    mx_array *logits = scaled(s, linear(g, &head, x), model->desc.logit_scale);
     if (model->desc.logit_softcap != 0) logits = mx_softcap(s, logits, model->desc.logit_softcap);
     return mx_astype(s, logits, DTYPE_F32);
 }

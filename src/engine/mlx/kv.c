@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "engine/mlx/mlx_engine.h"
 #include <stdio.h>
+#include <string.h>
 
 enum { STEP = 256 };
 
@@ -81,6 +82,8 @@ llm_status mlx_seq_fork(mlx_seq *seq, mlx_seq **out, llm_error *err)
     if (status != LLM_OK) return status;
     mx_scope *s = seq->model->scope;
     copy->length = seq->length;
+    copy->num_adapters = seq->num_adapters;
+    memcpy(copy->adapters, seq->adapters, sizeof seq->adapters);
     for (int i = 0; seq->length > 0 && i < seq->model->desc.num_blocks; i++) {
         copy->layers[i] = seq->layers[i];
         copy->layers[i].keys = mx_keep(s, seq->layers[i].keys);
@@ -144,17 +147,16 @@ static uint64_t work_bytes(const mlx_seq *seq, int tokens)
 static llm_status check_limit(const mlx_seq *seq, int tokens, llm_error *err)
 {
     const mlx_model *model = seq->model;
-    uint64_t limit = mx_memory_limit(model->scope), wanted = work_bytes(seq, tokens);
+    uint64_t wanted = work_bytes(seq, tokens);
+    char what[40];
     for (int i = 0; i < model->desc.num_blocks; i++) {
         const attention_desc *attention = &model->desc.blocks[i].attention;
         if (has_room(seq, i, tokens)) continue;
         wanted += 2 * (uint64_t)plan_room(seq, i, tokens).capacity * (uint64_t)(attention->num_kv_heads * attention->head_dim) *
                   dtype_size(model->blocks[i].kv_type);
     }
-    uint64_t active = mx_get_memory(model->scope).active;
-    if (active + wanted <= limit) return LLM_OK;
-    return error_set_amounts(err, LLM_INSUFFICIENT_MEMORY, active + wanted, limit, "%d more tokens need %llu bytes; the memory limit is %llu",
-                             tokens, (unsigned long long)(active + wanted), (unsigned long long)limit);
+    snprintf(what, sizeof what, "%d more tokens", tokens);
+    return mlx_check_limit(model->scope, wanted, what, err);
 }
 
 static llm_status grow(mlx_seq *seq, mlx_kv *larger, int tokens, llm_error *err)

@@ -87,9 +87,10 @@ static llm_status load_matrix(loader *l, int tensor, int begin, int rows, mlx_li
     return LLM_OK;
 }
 
-static llm_status load_linear(loader *l, const linear_desc *desc, mlx_linear *linear)
+static llm_status load_linear(loader *l, const linear_desc *desc, int number, mlx_linear *linear)
 {
     if (desc->weight == NO_TENSOR) return LLM_OK;
+    linear->number = number;
     llm_status status = load_matrix(l, desc->weight, desc->row_begin, desc->rows, linear);
     return status == LLM_OK ? load_vector(l, desc->bias, desc->row_begin, desc->rows, 0, &linear->bias) : status;
 }
@@ -107,7 +108,7 @@ static void block_places(mlx_block *block, mlx_linear *places[BLOCK_LINEARS])
     memcpy(places, all, sizeof all);
 }
 
-static llm_status load_block(loader *l, const block_desc *desc, mlx_block *block)
+static llm_status load_block(loader *l, int number, const block_desc *desc, mlx_block *block)
 {
     const norm_pair norms[BLOCK_NORMS] = {
         {&desc->pre_attention, &block->pre_attention}, {&desc->post_attention, &block->post_attention},
@@ -119,7 +120,7 @@ static llm_status load_block(loader *l, const block_desc *desc, mlx_block *block
     block_places(block, places);
     llm_status status = LLM_OK;
     for (int i = 0; status == LLM_OK && i < BLOCK_NORMS; i++) status = load_norm(l, norms[i].desc, norms[i].norm);
-    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i], places[i]);
+    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i], mlx_linear_number(number, i), places[i]);
     return status;
 }
 
@@ -163,20 +164,15 @@ static llm_status plan(loader *l)
     return LLM_OK;
 }
 
-// MLX has one set of limits for the whole process: those of the latest load. It takes its memory limit as advice, and
-// where there is no memory at all, its processor backend writes to address 0: what cannot fit is refused here.
+// MLX has one set of limits for the whole process: those of the latest load.
 static llm_status check_memory(loader *l)
 {
     const mlx_engine *engine = l->model->engine;
     mx_set_cache_limit(l->s, engine->cache_limit);
     mx_set_memory_limit(l->s, engine->memory_limit);
     mx_set_wired_limit(l->s, engine->wired_limit);
-    uint64_t limit = mx_memory_limit(l->s), wanted = mx_get_memory(l->s).active + l->total;
     if (mx_scope_failure(l->s) != MX_NO_FAILURE) return mlx_error(l->s, "setting its limits", l->err);
-    if (wanted > limit)
-        return error_set_amounts(l->err, LLM_INSUFFICIENT_MEMORY, wanted, limit, "the weights need %llu bytes; the memory limit is %llu",
-                                 (unsigned long long)wanted, (unsigned long long)limit);
-    return LLM_OK;
+    return mlx_check_limit(l->s, l->total, "the weights", l->err);
 }
 
 static llm_status load_all(loader *l)
@@ -186,9 +182,9 @@ static llm_status load_all(loader *l)
     llm_status status = plan(l);
     if (status == LLM_OK) status = check_memory(l);
     if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, desc->vocab_size, &model->embedding);
-    for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, &desc->blocks[i], &model->blocks[i]);
+    for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, i, &desc->blocks[i], &model->blocks[i]);
     if (status == LLM_OK) status = load_norm(l, &desc->final_norm, &model->final_norm);
-    if (status == LLM_OK && !model_desc_is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
+    if (status == LLM_OK && !model_desc_is_tied(desc)) status = load_linear(l, &desc->head, mlx_linear_number(desc->num_blocks, 0), &model->head);
     if (status == LLM_OK && model_desc_is_tied(desc)) status = load_vector(l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
     if (status == LLM_OK) status = load_ropes(l);
     if (status == LLM_OK) status = mlx_model_probe(model, l->err);

@@ -29,6 +29,15 @@ void mlx_note_memory(mlx_model *model)
     atomic_store(&model->peak_bytes, memory.peak);
 }
 
+// Where there is no memory at all, MLX's processor backend writes to address 0: what cannot fit is refused before.
+llm_status mlx_check_limit(mx_scope *s, uint64_t bytes, const char *what, llm_error *err)
+{
+    uint64_t limit = mx_memory_limit(s), wanted = mx_get_memory(s).active + bytes;
+    if (wanted <= limit) return LLM_OK;
+    return error_set_amounts(err, LLM_INSUFFICIENT_MEMORY, wanted, limit, "with %s, %llu bytes are needed; the memory limit is %llu", what,
+                             (unsigned long long)wanted, (unsigned long long)limit);
+}
+
 // ---- Calls on the worker. Each struct is one call's arguments.
 
 typedef struct engine_call {
@@ -168,9 +177,9 @@ static void mlx_free_model(void *model) { worker_call(free_on_worker, model, NUL
 static void mlx_memory(void *model, engine_memory *memory)
 {
     mlx_model *m = model;
-    uint64_t active = atomic_load(&m->active_bytes), held = m->weights_bytes + atomic_load(&m->kv_bytes);
-    *memory = (engine_memory){.weights_bytes = m->weights_bytes, .kv_bytes = atomic_load(&m->kv_bytes),
-                              .work_bytes = active > held ? active - held : 0, .cache_bytes = atomic_load(&m->cache_bytes),
+    uint64_t weights = m->weights_bytes + atomic_load(&m->adapter_bytes), kv = atomic_load(&m->kv_bytes);
+    uint64_t active = atomic_load(&m->active_bytes);
+    *memory = (engine_memory){.weights_bytes = weights, .kv_bytes = kv, .work_bytes = active > weights + kv ? active - weights - kv : 0, .cache_bytes = atomic_load(&m->cache_bytes),
                               .peak_bytes = atomic_load(&m->peak_bytes)};
 }
 
@@ -274,6 +283,42 @@ static llm_status mlx_restore(void *seq, int length, engine_state_function sourc
     return call_seq(restore_on_worker, &(seq_call){.seq = seq, .length = length, .function = source, .user = user, .err = err});
 }
 
+// ---- Adapters
+
+typedef struct adapter_call {
+    mlx_model *model;
+    const adapter_layer *layers;
+    int num_layers;
+    mlx_adapter *adapter;
+    llm_error *err;
+    llm_status status;
+} adapter_call;
+
+static void load_adapter_on_worker(void *arg)
+{
+    adapter_call *call = arg;
+    call->status = mlx_adapter_load(call->model, call->layers, call->num_layers, &call->adapter, call->err);
+}
+
+static llm_status mlx_load_adapter(void *model, const adapter_layer *layers, int num_layers, void **adapter, llm_error *err)
+{
+    adapter_call call = {.model = model, .layers = layers, .num_layers = num_layers, .err = err};
+    llm_status status = worker_call(load_adapter_on_worker, &call, err);
+    *adapter = call.adapter;
+    return status == LLM_OK ? call.status : status;
+}
+
+static void free_adapter_on_worker(void *adapter) { mlx_adapter_free(adapter); }
+static void mlx_free_adapter(void *adapter) { worker_call(free_adapter_on_worker, adapter, NULL); }
+
+// No call of MLX.
+static llm_status mlx_set_adapters(void *seq, void *const *adapters, const float *strengths, int count, llm_error *err)
+{
+    (void)err;
+    mlx_seq_set_adapters(seq, (mlx_adapter *const *)adapters, strengths, count);
+    return LLM_OK;
+}
+
 static const engine_methods methods = {
     .api_version = ENGINE_API_VERSION,
     .name = "mlx",
@@ -295,6 +340,9 @@ static const engine_methods methods = {
     .interrupt = mlx_interrupt,
     .set_cache_limit = mlx_set_cache_limit,
     .clear_cache = mlx_clear_cache,
+    .adapter_load = mlx_load_adapter,
+    .adapter_free = mlx_free_adapter,
+    .seq_set_adapters = mlx_set_adapters,
 };
 
 PLUGIN_EXPORT extern const engine_plugin llm_engine_plugin;

@@ -19,6 +19,7 @@ typedef struct mlx_linear {
     mx_array *weight, *scales, *biases; // scales and biases NULL: dense
     mx_array *bias;
     int bits, group_size;
+    int number; // mlx_linear_number, by which adapters know it; 0: the embedding, which none changes
 } mlx_linear;
 
 typedef struct mlx_norm {
@@ -56,7 +57,7 @@ typedef struct mlx_model {
     const mlx_seq *guessed_seq; // whose last logits had their maximum at `guess`, for position guessed_position
     int guessed_position, guess, hits; // hits: how many guesses in a row were taken
     uint64_t weights_bytes;
-    _Atomic uint64_t kv_bytes, active_bytes, cache_bytes, peak_bytes; // figures for any thread
+    _Atomic uint64_t adapter_bytes, kv_bytes, active_bytes, cache_bytes, peak_bytes; // figures for any thread
     atomic_bool interrupted;
 } mlx_model;
 
@@ -67,17 +68,28 @@ typedef struct mlx_kv {
     int first, capacity;
 } mlx_kv;
 
+typedef struct mlx_adapter mlx_adapter;
+
+typedef struct mlx_adapter_use {
+    mlx_adapter *adapter;
+    float strength;
+} mlx_adapter_use;
+
 struct mlx_seq {
     mlx_model *model;
     int length;
     mlx_kv *layers; // [num_blocks]
     uint64_t bytes;
+    mlx_adapter_use adapters[ENGINE_MAX_ADAPTERS];
+    int num_adapters;
 };
 
 // Turns a scope's failure into an error, and clears the scope. `what` was being done.
 llm_status mlx_error(mx_scope *s, const char *what, llm_error *err);
 // Reads MLX's figures, and holds its cache to the limit.
 void mlx_note_memory(mlx_model *model);
+// LLM_INSUFFICIENT_MEMORY when `bytes` more for `what` would go beyond the memory limit, which MLX itself takes as advice.
+llm_status mlx_check_limit(mx_scope *s, uint64_t bytes, const char *what, llm_error *err);
 
 // ---- load.c
 llm_status mlx_model_load(mlx_engine *engine, const model_desc *desc, const engine_weights *weights, engine_progress progress,
@@ -96,6 +108,13 @@ llm_status mlx_seq_reserve(mlx_seq *seq, int tokens, llm_error *err);
 // After a failed evaluation: goes back to arrays that have been computed.
 void mlx_seq_settle(mlx_seq *seq);
 
+// ---- adapter.c
+// Of a block's linear, in the order of block_desc_linears; of the head: block num_blocks, place 0.
+int mlx_linear_number(int block, int place);
+llm_status mlx_adapter_load(mlx_model *model, const adapter_layer *layers, int num_layers, mlx_adapter **out, llm_error *err);
+void mlx_adapter_free(mlx_adapter *adapter);
+void mlx_seq_set_adapters(mlx_seq *seq, mlx_adapter *const *adapters, const float *strengths, int count); // of an empty one
+
 // ---- graph.c
 // Rows of a chunk that belong to one sequence, at positions [position, position + rows).
 typedef struct mlx_span {
@@ -105,6 +124,12 @@ typedef struct mlx_span {
     int mask_windows[2];
 } mlx_span;
 
+// Rows next to each other whose sequences have the same adapters.
+typedef struct mlx_run {
+    const mlx_seq *seq; // one of them
+    int row, rows;
+} mlx_run;
+
 // The graph of one chunk as far as it is built.
 typedef struct mlx_graph {
     mlx_model *model;
@@ -112,13 +137,22 @@ typedef struct mlx_graph {
     mlx_span *spans;
     int num_spans, num_rows;
     mx_array *hidden; // [1, num_rows, hidden_size]
-    mx_array **parts; // [num_spans]: room for what each attends to
+    mx_array **parts; // [num_spans]: room for what is computed for each span or run
+    mlx_run *runs;    // of the rows that linears are given
+    int num_runs;
+    bool adapted;     // any of them has adapters
 } mlx_graph;
+
+// Says whose rows the linears are given from now on: first none, then some more.
+void graph_begin_rows(mlx_graph *g);
+void graph_add_rows(mlx_graph *g, const mlx_seq *seq, int rows);
 
 void graph_embed(mlx_graph *g, const mx_array *tokens); // [1, num_rows]
 // One layer. The keys and values of each span's sequence go into next[span], kept.
 void graph_layer(mlx_graph *g, int layer, mlx_kv *next);
 mx_array *graph_head(mlx_graph *g, const mx_array *hidden); // logits [1, rows, vocab] of float32
+// adapter.c: y = W x + bias, with what the adapters of each row's sequence add to it.
+mx_array *graph_adapt(mlx_graph *g, const mlx_linear *l, mx_array *x, mx_array *y);
 
 // ---- forward.c
 llm_status mlx_forward(mlx_model *model, const engine_batch_item *items, mlx_seq *const *seqs, int num_items, float *logits,

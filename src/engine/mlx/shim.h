@@ -48,6 +48,16 @@ bool mx_read(mx_scope *s, const mx_array *a, void *target, size_t bytes);
 // count switches it off. Exported from the plugin.
 __attribute__((visibility("default"))) void mx_fail_after(long count);
 
+// Where the time of evaluations goes, for bench/bench_mlx.c; exported from the plugin. `begin`: in mx_async_eval, where
+// MLX launches; `wait`: until mx_eval and mx_read return.
+typedef struct mx_costs {
+    double begin_seconds, wait_seconds;
+} mx_costs;
+__attribute__((visibility("default"))) void mx_get_costs(mx_costs *costs);
+// Is told the name of each operation that is evaluated from now on, views included; NULL: nobody. Exported from the plugin.
+typedef void (*mx_visit)(void *user, const char *name);
+__attribute__((visibility("default"))) void mx_visit_operations(mx_visit visit, void *user);
+
 // ---- Making arrays
 
 // Copies; `data` need not be aligned.
@@ -65,12 +75,14 @@ mx_array *mx_reshape(mx_scope *s, const mx_array *a, const int *shape, int dims)
 mx_array *mx_swap_axes(mx_scope *s, const mx_array *a, int axis1, int axis2);
 mx_array *mx_slice(mx_scope *s, const mx_array *a, int axis, int begin, int end);
 mx_array *mx_slice_update(mx_scope *s, const mx_array *a, const mx_array *update, int axis, int begin);
+mx_array *mx_contiguous(mx_scope *s, const mx_array *a); // in memory row by row
 mx_array *mx_concatenate(mx_scope *s, mx_array *const *arrays, int count, int axis);
 mx_array *mx_take(mx_scope *s, const mx_array *a, const mx_array *indices, int axis);
 
 // ---- Arithmetic
 
 mx_array *mx_add(mx_scope *s, const mx_array *a, const mx_array *b);
+mx_array *mx_subtract(mx_scope *s, const mx_array *a, const mx_array *b);
 mx_array *mx_multiply(mx_scope *s, const mx_array *a, const mx_array *b);
 mx_array *mx_divide(mx_scope *s, const mx_array *a, const mx_array *b);
 mx_array *mx_add_clipped(mx_scope *s, const mx_array *a, const mx_array *b); // of float16, without infinities

@@ -1,20 +1,28 @@
-// Affine weights times 15-bit activations in AVX2: a register holds 8 rows of four inputs (a quad).
-// maddubs adds two neighbouring products to 16 bits and would saturate; so sums of 16 bits take as many quads as
-// cannot overflow, then go to 32 bits, and 8-bit weights go in as their low 7 bits and their top bit.
+// Affine weights times integer activations in AVX2: a register holds 8 rows of four inputs (a quad). maddubs adds two
+// neighbouring products to 16 bits and would saturate; so sums of 16 bits take as many quads as cannot overflow, then
+// go to 32 bits, and weights of 8 bits go in as two halves of 4.
 #include "engine/cpu/kernels/matmul_avx2.h"
 #include "engine/cpu/kernels/tables.h"
 
-#define HAS_NARROW 0
+// Sixteen registers: 16-bit sums of four tokens, or of the two halves of two tokens, take eight of them.
+#define HAS_NARROW 1
 #define MAX_TILES 1
-#define MAX_TOKENS 2
+#define MAX_TOKENS 4
 #define BEST_TOKENS 2
-#define BEST_NARROW_TOKENS 2
+#define BEST_NARROW_TOKENS 4
+
+enum { PAIR = 2 };
 
 // Quads whose products fit 16 bits together: 2 * 127 * (2^bits - 1) * run < 2^15. 8 is as many as are added at
 // once.
 static inline int quads_per_run(const int bits)
 {
-    return bits <= 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+    return bits <= 4 || bits == 8 ? 8 : bits == 5 ? 4 : 2;
+}
+
+static inline int parts_of(const int bits)
+{
+    return bits == 8 ? 2 : 1;
 }
 
 INLINE __m256i broadcast(const int8_t *x)
@@ -24,69 +32,74 @@ INLINE __m256i broadcast(const int8_t *x)
     return _mm256_set1_epi32(quad);
 }
 
-INLINE __m256i add_products(__m256i sums, __m256i q, __m256i x)
+// Part `part` of the weights of quad `j`: bits [4 * part, 4 * part + 4) of 8, all of fewer.
+INLINE ivec quad_part(const uint8_t *planes, const int bits, int group_size, int octet, const int j, const int part)
 {
-    sums = _mm256_add_epi16(sums, _mm256_maddubs_epi16(q, x));
-    __asm__("" : "+x"(sums)); // or gcc makes a tree of the additions, all of whose leaves want a register at once
+    return bits == 8 ? plane_field(planes + (octet * 8 + j) * 64, 4, part, 0) : quad_values(planes, bits, group_size, octet, j);
+}
+
+INLINE ivec any_quad_part(const uint8_t *planes, const int bits, int group_size, int quad, const int part)
+{
+    return bits == 8 ? plane_field(planes + quad * 64, 4, part, 0) : any_quad_values(planes, bits, group_size, quad);
+}
+
+INLINE ivec ivec_zero(void)
+{
+    return (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+INLINE ivec add_products(ivec sums, ivec q, __m256i x)
+{
+    sums.a = _mm256_add_epi16(sums.a, _mm256_maddubs_epi16(q.a, x));
+    sums.b = _mm256_add_epi16(sums.b, _mm256_maddubs_epi16(q.b, x));
+    // or gcc makes a tree of the additions, all of whose leaves want a register at once
+    __asm__("" : "+x"(sums.a), "+x"(sums.b));
     return sums;
 }
 
 // Pairs of 16-bit sums, times `factor`, added to 32-bit sums.
-INLINE __m256i widen(__m256i sums, __m256i pairs, const int factor)
+INLINE ivec widen(ivec sums, ivec pairs, const int factor)
 {
-    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16((short)factor)));
-    __asm__("" : "+x"(sums));
+    const __m256i by = _mm256_set1_epi16((short)factor);
+    sums.a = _mm256_add_epi32(sums.a, _mm256_madd_epi16(pairs.a, by));
+    sums.b = _mm256_add_epi32(sums.b, _mm256_madd_epi16(pairs.b, by));
+    __asm__("" : "+x"(sums.a), "+x"(sums.b));
     return sums;
 }
 
-// The sums of one octet, up to 6 bits.
-INLINE void octet_dots(const uint8_t *planes, const int bits, int group_size, int octet, const int8_t *hi,
+// Both products of one octet, for one or two tokens.
+INLINE void octet_dots(const uint8_t *planes, const int bits, int group_size, int octet, const int part, const int8_t *hi,
                        const int8_t *lo, size_t cols, const int num_tokens, ivec *sums)
 {
-    const int run = quads_per_run(bits);
-    ivec sums_hi[MAX_TOKENS], sums_lo[MAX_TOKENS];
+    const int run = quads_per_run(bits), unit = 1 << 4 * part;
+    ivec sums_hi[PAIR], sums_lo[PAIR];
     UNROLL for (int j = 0; j < 8; j++)
     {
-        ivec q = quad_values(planes, bits, group_size, octet, j);
+        ivec q = quad_part(planes, bits, group_size, octet, j, part);
         UNROLL for (int t = 0; t < num_tokens; t++)
         {
-            __m256i x_hi = broadcast(hi + (size_t)t * cols + 4 * j),
-                    x_lo = broadcast(lo + (size_t)t * cols + 4 * j);
-            if (j % run == 0) sums_hi[t] = sums_lo[t] = (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
-            sums_hi[t].a = add_products(sums_hi[t].a, q.a, x_hi);
-            sums_hi[t].b = add_products(sums_hi[t].b, q.b, x_hi);
-            sums_lo[t].a = add_products(sums_lo[t].a, q.a, x_lo);
-            sums_lo[t].b = add_products(sums_lo[t].b, q.b, x_lo);
-            if (j % run < run - 1) continue;
-            sums[t].a = widen(widen(sums[t].a, sums_hi[t].a, 128), sums_lo[t].a, 1);
-            sums[t].b = widen(widen(sums[t].b, sums_hi[t].b, 128), sums_lo[t].b, 1);
+            if (j % run == 0) sums_hi[t] = sums_lo[t] = ivec_zero();
+            sums_hi[t] = add_products(sums_hi[t], q, broadcast(hi + (size_t)t * cols + 4 * j));
+            sums_lo[t] = add_products(sums_lo[t], q, broadcast(lo + (size_t)t * cols + 4 * j));
+            if (j % run == run - 1) sums[t] = widen(widen(sums[t], sums_hi[t], 128 * unit), sums_lo[t], unit);
         }
     }
 }
 
-// One register of 8-bit values: 127 * 127 * 2 and 127 * 2 fit 16 bits.
-INLINE __m256i add_bytes(__m256i sums, __m256i q, __m256i x_hi, __m256i x_lo)
+// The products of lo alone.
+INLINE void octet_dots_narrow(const uint8_t *planes, const int bits, int group_size, int octet, const int part, const int8_t *lo,
+                              size_t cols, const int num_tokens, ivec *sums)
 {
-    __m256i low = _mm256_and_si256(q, _mm256_set1_epi8(127));
-    __m256i top = _mm256_and_si256(_mm256_srli_epi16(q, 7), _mm256_set1_epi8(1));
-    sums = widen(sums, _mm256_maddubs_epi16(low, x_hi), 128);
-    sums = widen(sums, _mm256_maddubs_epi16(top, x_hi), 128 * 128);
-    sums = widen(sums, _mm256_maddubs_epi16(low, x_lo), 1);
-    return widen(sums, _mm256_maddubs_epi16(top, x_lo), 128);
-}
-
-INLINE void octet_dots_8bits(const uint8_t *planes, int octet, const int8_t *hi, const int8_t *lo, size_t cols,
-                             const int num_tokens, ivec *sums)
-{
+    const int run = quads_per_run(bits);
+    ivec pairs[MAX_TOKENS];
     UNROLL for (int j = 0; j < 8; j++)
     {
-        ivec q = ivec_load(planes + (octet * 8 + j) * 64);
+        ivec q = quad_part(planes, bits, group_size, octet, j, part);
         UNROLL for (int t = 0; t < num_tokens; t++)
         {
-            __m256i x_hi = broadcast(hi + (size_t)t * cols + 4 * j),
-                    x_lo = broadcast(lo + (size_t)t * cols + 4 * j);
-            sums[t].a = add_bytes(sums[t].a, q.a, x_hi, x_lo);
-            sums[t].b = add_bytes(sums[t].b, q.b, x_hi, x_lo);
+            if (j % run == 0) pairs[t] = ivec_zero();
+            pairs[t] = add_products(pairs[t], q, broadcast(lo + (size_t)t * cols + 4 * j));
+            if (j % run == run - 1) sums[t] = widen(sums[t], pairs[t], 1 << 4 * part);
         }
     }
 }
@@ -98,8 +111,7 @@ typedef struct accumulators {
 INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
 {
     (void)num_tiles;
-    UNROLL for (int t = 0; t < num_tokens; t++) a->sums[t] =
-        (ivec){_mm256_setzero_si256(), _mm256_setzero_si256()};
+    UNROLL for (int t = 0; t < num_tokens; t++) a->sums[t] = ivec_zero();
 }
 
 INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
@@ -107,10 +119,42 @@ INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, cons
                              const int num_tokens)
 {
     (void)num_tiles;
-    if (bits == 8)
-        octet_dots_8bits(planes[0], octet, hi, lo, cols, num_tokens, a->sums);
-    else
-        octet_dots(planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, a->sums);
+    UNROLL for (int t = 0; t < num_tokens; t += PAIR) UNROLL for (int part = 0; part < parts_of(bits); part++)
+        octet_dots(planes[0], bits, group_size, octet, part, hi + (size_t)t * cols, lo + (size_t)t * cols, cols,
+                   num_tokens - t < PAIR ? num_tokens - t : PAIR, a->sums + t);
+}
+
+// The products of hi alone, for the quads of a group whose bit is set.
+INLINE void wide_dots(const uint8_t *planes, const int bits, int group_size, unsigned quads, const int part, const int8_t *hi,
+                      size_t cols, const int num_tokens, ivec *sums)
+{
+    while (quads) {
+        ivec pairs[MAX_TOKENS];
+        UNROLL for (int t = 0; t < num_tokens; t++) pairs[t] = ivec_zero();
+        for (int i = 0; i < quads_per_run(bits) && quads; i++, quads &= quads - 1) {
+            int quad = __builtin_ctz(quads);
+            ivec q = any_quad_part(planes, bits, group_size, quad, part);
+            UNROLL for (int t = 0; t < num_tokens; t++) pairs[t] =
+                add_products(pairs[t], q, broadcast(hi + (size_t)t * cols + 4 * quad));
+        }
+        UNROLL for (int t = 0; t < num_tokens; t++) sums[t] = widen(sums[t], pairs[t], 128 << 4 * part);
+    }
+}
+
+INLINE void accumulators_add_wide(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
+                                  unsigned quads, const int8_t *hi, size_t cols, const int num_tiles, const int num_tokens)
+{
+    (void)num_tiles;
+    UNROLL for (int part = 0; part < parts_of(bits); part++)
+        wide_dots(planes[0], bits, group_size, quads, part, hi, cols, num_tokens, a->sums);
+}
+
+INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
+                                    int octet, const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens)
+{
+    (void)num_tiles;
+    UNROLL for (int part = 0; part < parts_of(bits); part++)
+        octet_dots_narrow(planes[0], bits, group_size, octet, part, lo, cols, num_tokens, a->sums);
 }
 
 INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,

@@ -108,4 +108,28 @@ INLINE ivec quad_values(const uint8_t *planes, const int bits, int group_size, i
     return (ivec){_mm256_or_si256(value.a, high.a), _mm256_or_si256(value.b, high.b)};
 }
 
+// q of any quad of a group, whose number is not known when this is compiled.
+INLINE __m256i any_field(const uint8_t *chunk, const int width, const int to, __m128i shift)
+{
+    __m256i value = _mm256_srl_epi16(_mm256_loadu_si256((const __m256i *)(const void *)chunk), shift);
+    value = _mm256_and_si256(value, _mm256_set1_epi8((char)((1 << width) - 1)));
+    return to ? _mm256_slli_epi16(value, to) : value;
+}
+
+INLINE ivec any_plane_field(const uint8_t *plane, const int width, int quad, const int to)
+{
+    const uint8_t *chunk = plane + quad * width / 8 * 64;
+    __m128i shift = _mm_cvtsi32_si128(quad * width % 8);
+    return (ivec){any_field(chunk, width, to, shift), any_field(chunk + 32, width, to, shift)};
+}
+
+INLINE ivec any_quad_values(const uint8_t *planes, const int bits, int group_size, int quad)
+{
+    const int low_width = tile_planes(bits).low, high_width = tile_planes(bits).high;
+    ivec value = any_plane_field(planes, low_width, quad, 0);
+    if (!high_width) return value;
+    ivec high = any_plane_field(planes + group_size * low_width * 2, high_width, quad, low_width);
+    return (ivec){_mm256_or_si256(value.a, high.a), _mm256_or_si256(value.b, high.b)};
+}
+
 #endif
