@@ -1,6 +1,6 @@
 // What fast precision costs: mean KL divergence (nats), agreement of the best token, and perplexity, against exact
 // precision of the same engine, for prefilled and for decoded tokens apart.
-//     bench-accuracy MODEL TEXT_FILE [TOKENS] [WINDOW]
+//     bench-accuracy MODEL TEXT_FILE [TOKENS] [WINDOW] [KV_BITS]
 #include "base/file.h"
 #include "base/mem.h"
 #include "engine/engine.h"
@@ -25,13 +25,13 @@ typedef struct side {
     engine_model *model;
 } side;
 
-static side open_side(const char *directory, engine_precision precision)
+static side open_side(const char *directory, engine_precision precision, int kv_bits)
 {
     side s;
     model_files files = {0};
     check(model_files_open(directory, &files, &err));
     engine_weights weights = weights_for_engine(&files.weights);
-    check(engine_open("cpu", &(engine_options){.precision = precision}, &s.device, &err));
+    check(engine_open("cpu", &(engine_options){.precision = precision, .kv_bits = kv_bits}, &s.device, &err));
     check(engine_model_load(s.device, &files.desc, &weights, NULL, NULL, &s.model, &err));
     model_files_close(&files);
     return s;
@@ -129,7 +129,7 @@ int main(int argc, char **argv)
     token_list ids = {0};
     char *text;
     size_t length;
-    if (argc < 3) return fprintf(stderr, "usage: bench-accuracy MODEL TEXT_FILE [TOKENS] [WINDOW]\n"), 2;
+    if (argc < 3) return fprintf(stderr, "usage: bench-accuracy MODEL TEXT_FILE [TOKENS] [WINDOW] [KV_BITS]\n"), 2;
     int limit = argc > 3 ? atoi(argv[3]) : 2000, window = argc > 4 ? atoi(argv[4]) : 512;
     check(tokenizer_load(argv[1], &tok, &err));
     check(file_read(argv[2], (size_t)64 << 20, &text, &length, &err));
@@ -138,7 +138,8 @@ int main(int argc, char **argv)
     check(model_files_open(argv[1], &files, &err));
     int vocab = files.desc.vocab_size;
     model_files_close(&files);
-    side exact = open_side(argv[1], PRECISION_EXACT), fast = open_side(argv[1], PRECISION_FAST);
+    side exact = open_side(argv[1], PRECISION_EXACT, 0);
+    side fast = open_side(argv[1], PRECISION_FAST, argc > 5 ? atoi(argv[5]) : 0);
     totals prefilled = {0}, decoded = {0};
     float *a = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *a), *b = mem_alloc_zero(ROWS * (size_t)vocab, sizeof *b);
     reference r = {.p = mem_alloc_zero((size_t)vocab, sizeof *r.p)};

@@ -1,5 +1,6 @@
-// How fast one thread attends: bytes of keys and values a second for decode shapes, floating point operations
-// a second for prefill shapes, for every kernel table that runs here. usage: bench-attention
+// How fast one thread attends: bytes of keys and values a second for decode shapes and contexts, beside what the same
+// thread reads from memory; multiply-adds a second for prefill shapes; 16 and 8 bits, for every kernel table that runs
+// here. usage: bench-attention
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "engine/cpu/kernels/kernels.h"
@@ -8,19 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    TOKENS = 4096,
-    NUM_PAGES = TOKENS / KV_PAGE_TOKENS,
-    MAX_QUERIES = 64,
-    MAX_HEAD_DIM = 256,
-    REPETITIONS = 7
-};
-static const size_t cold_bytes = (size_t)512 << 20; // far more than the caches hold
+enum { MAX_QUERIES = 96, MAX_HEAD_DIM = 256, REPETITIONS = 7, PREFILL_TOKENS = 4096 };
+static const size_t pool_bytes = (size_t)512 << 20; // far more than the caches hold
 
-static float queries[MAX_QUERIES * MAX_HEAD_DIM], out[MAX_QUERIES * MAX_HEAD_DIM], max[MAX_QUERIES],
-    sum[MAX_QUERIES];
+static int16_t queries[MAX_QUERIES * MAX_HEAD_DIM];
+static float scales[MAX_QUERIES], out[2][MAX_QUERIES * MAX_HEAD_DIM], max[2][MAX_QUERIES], sum[2][MAX_QUERIES];
 static int begin[MAX_QUERIES], end[MAX_QUERIES];
-static _Alignas(64) float scores[MAX_QUERIES * KV_PAGE_TOKENS];
 
 static int compare(const void *a, const void *b)
 {
@@ -33,16 +27,16 @@ static bool is_scalar(const kernels *table)
     return strcmp(table->isa, "scalar") == 0;
 } // too slow to wait for
 
-static double read_bandwidth(const uint16_t *pool)
+static double read_bandwidth(const uint8_t *pool)
 {
     const uint64_t *words = (const void *)pool;
     double best = 0;
     for (int i = 0; i < REPETITIONS; i++) {
         uint64_t sums[8] = {0};
         double start = clock_seconds();
-        for (size_t at = 0; at < cold_bytes / sizeof *words; at += 8)
+        for (size_t at = 0; at < pool_bytes / sizeof *words; at += 8)
             for (int j = 0; j < 8; j++) sums[j] += words[at + (size_t)j];
-        double rate = (double)cold_bytes / (clock_seconds() - start) * 1e-9;
+        double rate = (double)pool_bytes / (clock_seconds() - start) * 1e-9;
         volatile uint64_t sink =
             sums[0] ^ sums[1] ^ sums[2] ^ sums[3] ^ sums[4] ^ sums[5] ^ sums[6] ^ sums[7];
         (void)sink;
@@ -51,82 +45,92 @@ static double read_bandwidth(const uint16_t *pool)
     return best;
 }
 
-// Seconds for one query block over all tokens of a sequence whose pages (keys, then values) start at `pages`.
-static double attend_once(const kernels *table, int num_queries, int head_dim, const uint16_t *pages)
+typedef struct shape {
+    dtype type;
+    int num_queries, head_dim, tokens;
+} shape;
+
+static size_t page_bytes(const shape *s) { return kv_key_bytes(s->type, s->head_dim) + kv_value_bytes(s->type, s->head_dim); }
+static size_t sequence_bytes(const shape *s) { return (size_t)(s->tokens / KV_PAGE_TOKENS) * page_bytes(s); }
+
+// Seconds for all queries over all tokens of a sequence whose pages (keys, then values) start at `pages`.
+static double attend_once(const kernels *table, const shape *s, const uint8_t *pages)
 {
-    size_t half_page = (size_t)head_dim * KV_PAGE_TOKENS;
-    attention_page_args args = {.queries = queries,
-                                .num_queries = num_queries,
-                                .head_dim = head_dim,
-                                .kv_type = DTYPE_F16,
-                                .begin = begin,
-                                .end = end,
-                                .max = max,
-                                .sum = sum,
-                                .out = out,
-                                .scores = scores};
-    for (int i = 0; i < num_queries; i++) max[i] = -INFINITY, sum[i] = 0;
-    for (int i = 0; i < num_queries * head_dim; i++) out[i] = 0;
+    attention_state total = {max[0], sum[0], out[0]}, part = {max[1], sum[1], out[1]};
+    attention_segment_args args = {.queries = queries, .query_scales = scales, .num_queries = s->num_queries, .head_dim = s->head_dim,
+                                   .kv_type = s->type, .begin = begin, .end = end};
     double start = clock_seconds();
-    for (size_t page = 0; page < NUM_PAGES; page++) {
-        args.keys = pages + 2 * page * half_page;
-        args.values = pages + (2 * page + 1) * half_page;
-        table->attention_page(&args);
+    for (int page = 0; page < s->tokens / KV_PAGE_TOKENS; page += KV_SEGMENT_PAGES) {
+        attention_state *to = page ? &part : &total;
+        for (int i = 0; i < KV_SEGMENT_PAGES; i++) {
+            args.keys[i] = pages + (size_t)(page + i) * page_bytes(s);
+            args.values[i] = (const uint8_t *)args.keys[i] + kv_key_bytes(s->type, s->head_dim);
+            args.next_keys[i] = page + KV_SEGMENT_PAGES + i < s->tokens / KV_PAGE_TOKENS ? pages + (size_t)(page + KV_SEGMENT_PAGES + i) * page_bytes(s) : NULL;
+        }
+        args.max = to->max, args.sum = to->sum, args.out = to->out;
+        table->attention_segment(&args);
+        if (page) table->attention_merge(s->num_queries, s->head_dim, total, part);
     }
     return clock_seconds() - start;
 }
 
-// Median over repetitions; each takes a fresh sequence of the pool when `cold`, else the same one many times.
-static double seconds(const kernels *table, int num_queries, int head_dim, const uint16_t *pool, bool cold)
+// Median over repetitions; each takes fresh sequences of the pool when `cold`, else the same one many times.
+static double seconds(const kernels *table, const shape *s, const uint8_t *pool, bool cold)
 {
     double times[REPETITIONS];
-    size_t bytes = (size_t)TOKENS * (size_t)head_dim * 4, sequences = cold_bytes / bytes, next = 0;
+    size_t bytes = sequence_bytes(s), sequences = pool_bytes / bytes, next = 0;
     int rounds = cold ? (int)(sequences / REPETITIONS) : is_scalar(table) ? 1 : 10;
-    if (!cold) attend_once(table, num_queries, head_dim, pool);
+    if (!cold) attend_once(table, s, pool);
     for (int i = 0; i < REPETITIONS; i++) {
         times[i] = 0;
-        for (int round = 0; round < rounds; round++, next += cold)
-            times[i] += attend_once(table, num_queries, head_dim, pool + next % sequences * (bytes / 2));
+        for (int round = 0; round < rounds; round++, next += cold) times[i] += attend_once(table, s, pool + next % sequences * bytes);
         times[i] /= rounds;
     }
     qsort(times, REPETITIONS, sizeof *times, compare);
     return times[REPETITIONS / 2];
 }
 
+static void measure(const kernels *table, dtype type, const uint8_t *pool)
+{
+    static const int decode[][2] = {{1, 64}, {3, 64}, {4, 128}, {8, 128}, {4, 256}}, contexts[] = {512, 2048, 4096, 8192};
+    static const int prefill[][2] = {{96, 64}, {64, 64}, {64, 80}, {64, 128}, {64, 256}};
+    for (size_t i = 0; !is_scalar(table) && i < sizeof decode / sizeof *decode; i++) {
+        printf("%-10s %s decode  %2d x %3d, cold, GB/s at", table->isa, dtype_name(type), decode[i][0], decode[i][1]);
+        for (size_t c = 0; c < sizeof contexts / sizeof *contexts; c++) {
+            shape s = {type, decode[i][0], decode[i][1], contexts[c]};
+            printf("  %d: %5.1f", s.tokens, 1e-9 * (double)sequence_bytes(&s) / seconds(table, &s, pool, true));
+        }
+        printf("  (reads %.1f)\n", read_bandwidth(pool));
+    }
+    for (size_t i = 0; i < sizeof prefill / sizeof *prefill; i++) {
+        shape s = {type, prefill[i][0], prefill[i][1], PREFILL_TOKENS};
+        printf("%-10s %s prefill %2d x %3d: %6.1f GMAC/s\n", table->isa, dtype_name(type), s.num_queries, s.head_dim,
+               2e-9 * s.tokens * s.head_dim * s.num_queries / seconds(table, &s, pool, false));
+    }
+}
+
+// Everything is the same small float: nothing depends on what integers and scales are, as long as scores are numbers.
+static void fill(uint8_t *pool)
+{
+    const float scale = 1e-4f;
+    for (size_t i = 0; i < pool_bytes; i += sizeof scale) memcpy(pool + i, &scale, sizeof scale);
+}
+
 int main(void)
 {
-    static const int decode[][2] = {{1, 64},  {1, 96},  {1, 128}, {3, 64},
-                                    {4, 128}, {8, 128}, {4, 256}, {16, 256}};
-    static const int prefill[][2] = {{64, 64}, {64, 80}, {64, 96}, {64, 128}, {64, 256}};
     const kernels *tables[8];
     int count = kernels_available(tables, 8);
     char processor[128];
-    uint16_t *pool = aligned_alloc(64, cold_bytes);
+    uint8_t *pool = aligned_alloc(64, pool_bytes);
     if (!pool) return 1;
-    for (size_t i = 0; i < cold_bytes / 2; i++)
-        pool[i] = (uint16_t)(0x3000 + (i * 2654435761u >> 7) % 0x0800); // 1/8 to 1/2
-    for (int i = 0; i < MAX_QUERIES * MAX_HEAD_DIM; i++) queries[i] = (float)(i % 17 - 8) / 64;
-    for (int i = 0; i < MAX_QUERIES; i++) begin[i] = 0, end[i] = KV_PAGE_TOKENS;
-
+    fill(pool);
+    for (int i = 0; i < MAX_QUERIES * MAX_HEAD_DIM; i++) queries[i] = (int16_t)(i % 17 - 8);
+    for (int i = 0; i < MAX_QUERIES; i++) begin[i] = 0, end[i] = KV_SEGMENT_TOKENS, scales[i] = 1e-3f;
     cpu_model_name(processor, sizeof processor);
-    printf("%s, one thread, %d tokens, float16 pages, median of %d; reads %.1f GB/s\n", processor, TOKENS,
-           REPETITIONS, read_bandwidth(pool));
+    printf("%s, one thread, median of %d\n", processor, REPETITIONS);
     for (int t = 0; t < count; t++) {
-        for (size_t i = 0; i < sizeof decode / sizeof *decode; i++) {
-            int rows = decode[i][0], head_dim = decode[i][1];
-            double gigabytes = 4e-9 * TOKENS * head_dim,
-                   warm = seconds(tables[t], rows, head_dim, pool, false);
-            printf("%-10s decode  %2d x %3d: %6.1f GB/s warm", tables[t]->isa, rows, head_dim,
-                   gigabytes / warm);
-            if (!is_scalar(tables[t]))
-                printf(", %5.1f GB/s cold", gigabytes / seconds(tables[t], rows, head_dim, pool, true));
-            printf("\n");
-        }
-        for (size_t i = 0; i < sizeof prefill / sizeof *prefill; i++) {
-            int rows = prefill[i][0], head_dim = prefill[i][1];
-            printf("%-10s prefill %2d x %3d: %6.1f GFLOP/s\n", tables[t]->isa, rows, head_dim,
-                   4e-9 * TOKENS * head_dim * rows / seconds(tables[t], rows, head_dim, pool, false));
-        }
+        measure(tables[t], DTYPE_I16, pool);
+        measure(tables[t], DTYPE_I8, pool);
     }
     free(pool);
     return 0;

@@ -413,6 +413,9 @@ typedef struct llm_mlx_options {
     uint64_t gpu_wired_limit;  // that the system keeps resident for the GPU (Metal only); 0: the engine's own
     llm_memory_function memory; // what a load must fit into; NULL: llm_system_memory_read
     void *memory_user;
+    // Bits of a number in the KV cache of the engine "cpu": 8, 16 or 32. 0: 16, and 32 with EXACT, which has no other. 8 is half
+    // the memory and, in long contexts, the speed of short ones; answers differ more than by the rest of FAST.
+    int kv_bits;
 } llm_mlx_options;
 
 LLM_API void llm_mlx_options_init(llm_mlx_options *options);

@@ -82,6 +82,7 @@ static llm_status open_engine(const llm_mlx_options *options, engine **device, l
 {
     engine_options wanted = {.precision = options->precision == LLM_PRECISION_EXACT ? PRECISION_EXACT : PRECISION_FAST,
                              .num_threads = options->num_threads,
+                             .kv_bits = options->kv_bits,
                              .cache_limit = options->gpu_cache_limit,
                              .memory_limit = options->gpu_memory_limit,
                              .wired_limit = options->gpu_wired_limit};
@@ -144,6 +145,7 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
         find_end_tokens(model, &files.config);
         status = identify(model, spec, &files, &own, err);
         model->precision = options->precision;
+        model->kv_bits = options->kv_bits;
     }
     if (status == LLM_OK && adapted) status = adapters_put(model, ADAPTERS_DEFAULT, &files.desc, &own, err);
     if (status != LLM_OK && status != LLM_CANCELLED && err) error_prefix(err, "cannot load \"%s\"", spec->id ? spec->id : spec->base);

@@ -32,6 +32,7 @@ typedef struct loaded_model {
     char *name; // of the spec, owned
     char fingerprint[FINGERPRINT_SIZE];
     llm_precision precision;
+    int kv_bits;              // as the options say
 } loaded_model;
 
 // Progress may be NULL. On failure nothing is held.

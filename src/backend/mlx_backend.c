@@ -250,7 +250,7 @@ static llm_status check_options(const llm_mlx_options *options, llm_error *err)
     if (options->num_threads < 0) return error_set(err, LLM_INVALID_ARGUMENT, "num_threads is %d, must be 0 or more", options->num_threads);
     if (options->precision != LLM_PRECISION_FAST && options->precision != LLM_PRECISION_EXACT)
         return error_set(err, LLM_INVALID_ARGUMENT, "precision is %d, must be fast or exact", (int)options->precision);
-    llm_status status = engine_open(options->engine, &(engine_options){.num_threads = 1}, &probe, err);
+    llm_status status = engine_open(options->engine, &(engine_options){.num_threads = 1, .kv_bits = options->kv_bits, .precision = options->precision == LLM_PRECISION_EXACT ? PRECISION_EXACT : PRECISION_FAST}, &probe, err);
     if (status == LLM_OK) engine_close(probe);
     return status;
 }

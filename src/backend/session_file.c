@@ -11,7 +11,11 @@ enum { FILE_VERSION = 1, STATE_VERSION = 1 };
 
 static const char metadata_key[] = "llmlocal_session";
 
-static const char *precision_name(llm_precision precision) { return precision == LLM_PRECISION_EXACT ? "exact" : "fast"; }
+static const char *precision_name(const loaded_model *model)
+{
+    if (model->precision == LLM_PRECISION_EXACT) return "exact";
+    return model->kv_bits == 8 ? "fast, 8 bit cache" : model->kv_bits == 32 ? "fast, 32 bit cache" : "fast";
+}
 
 static const char *engine_name(const loaded_model *model)
 {
@@ -62,7 +66,7 @@ static void describe(const session *s, const loaded_model *model, const char *sy
     append_text(json, "\"name\":", model->name);
     append_text(json, ",\"fingerprint\":", model->fingerprint);
     append_text(json, "},\"engine\":{\"name\":", engine_name(model));
-    append_text(json, ",\"precision\":", precision_name(model->precision));
+    append_text(json, ",\"precision\":", precision_name(model));
     buf_printf(json, ",\"state\":%d}", STATE_VERSION);
     append_text(json, ",\"system_prompt\":", system_prompt);
     buf_append_string(json, ",\"messages\":");
@@ -187,7 +191,7 @@ static llm_status check_model(const session_file *f, const loaded_model *model, 
 static const char *reason_to_read_again(const session_file *f, const loaded_model *model)
 {
     if (strcmp(f->engine, engine_name(model)) != 0) return "it is of another engine";
-    if (strcmp(f->precision, precision_name(model->precision)) != 0) return "it is of another precision";
+    if (strcmp(f->precision, precision_name(model)) != 0) return "it is of another precision";
     if (f->state != STATE_VERSION) return "another version of the library has written it";
     if (f->tokens.count > (size_t)model->context_length) return "it is longer than the context";
     return NULL;

@@ -28,13 +28,14 @@ static const char *set_precision(void *target, const char *value)
     return NULL;
 }
 
-const option model_option_table[8] = {
+const option model_option_table[9] = {
     {0, "engine", "NAME", OPTION_TEXT, offsetof(model_options, engine),
      "What to run on (llmlocal engines); the best one.", NULL},
     {0, "threads", "N", OPTION_INT, offsetof(model_options, threads),
      "Processor threads; as many as there are.", NULL},
     {0, "precision", "exact|fast", OPTION_CALL, 0, "Arithmetic in float32, or as is fastest; fast.",
      set_precision},
+    {0, "kv-bits", "N", OPTION_INT, offsetof(model_options, kv_bits), "Bits of keys and values on the cpu engine: 8, 16 or 32; 16, or 32 with exact.", NULL},
     {0, "cache-limit", "MIB", OPTION_CALL, 0, "Freed memory that the mlx engine keeps; 20.", set_cache_limit},
     {0, "memory-limit", "MIB", OPTION_CALL, 0, "Memory that the mlx engine uses at most; its own.", set_memory_limit},
     {0, "context", "N", OPTION_INT, offsetof(model_options, context),
@@ -148,6 +149,7 @@ llm_backend *model_load(const model_options *options, const char *model, double 
     settings.engine = options->engine;
     settings.num_threads = options->threads;
     settings.precision = options->precision;
+    settings.kv_bits = options->kv_bits;
     if (options->cache_limit) settings.gpu_cache_limit = (uint64_t)options->cache_limit << 20;
     if (options->memory_limit) settings.gpu_memory_limit = (uint64_t)options->memory_limit << 20;
     double start = now_seconds();

@@ -7,13 +7,14 @@ typedef struct model_options {
     const char *engine;
     int threads;
     llm_precision precision;
+    int kv_bits;
     int context;
     int cache_limit, memory_limit; // MiB
     const char *adapter;
     bool verbose;
 } model_options;
 
-extern const option model_option_table[8];
+extern const option model_option_table[9];
 
 // Loads the model, lets `llmlocal ps` see it, and shows how that goes, if anybody is watching. NULL after an error message; *code is then
 // the exit code. *load_seconds (may be NULL) is how long it took.

@@ -94,7 +94,7 @@ llm_status memory_estimate(const llm_model_spec *spec, const char *directory, co
 static llm_status open_engine(const llm_mlx_options *options, engine **device, llm_error *err)
 {
     bool exact = options && options->precision == LLM_PRECISION_EXACT;
-    engine_options wanted = {.precision = exact ? PRECISION_EXACT : PRECISION_FAST, .num_threads = 1};
+    engine_options wanted = {.precision = exact ? PRECISION_EXACT : PRECISION_FAST, .num_threads = 1, .kv_bits = options ? options->kv_bits : 0};
     return engine_open(options ? options->engine : NULL, &wanted, device, err);
 }
 

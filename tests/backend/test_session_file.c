@@ -232,7 +232,7 @@ static parts take_apart(void)
     parts p = {0};
     assert_ok(safetensors_open(session_path(), &p.file, &err));
     assert_ok(safetensors_metadata_copy(&p.file, "llmlocal_session", &p.text, &err));
-    assert_true(p.file.num_tensors <= 16 && p.file.num_tensors == 5); // two layers and the tokens
+    assert_true(p.file.num_tensors == 5 || p.file.num_tensors == 9); // two layers, with scales in fast precision, and the tokens
     for (; p.count < p.file.num_tensors; p.count++) {
         const safetensors_tensor *tensor = &p.file.tensors[p.count];
         safetensors_entry *entry = &p.entries[p.count];

@@ -1,7 +1,6 @@
-// Attention over pages, every table against softmax in double precision; and against itself, bit by bit, when
+// Attention over float32 pages, every table against softmax in double precision; and against itself, bit by bit, when
 // the rows are grouped into other calls.
 #include "testing.h"
-#include "base/half.h"
 #include "engine/cpu/kernels/kernels.h"
 #include "edge.h"
 #include <math.h>
@@ -15,7 +14,6 @@ static int num_tables;
 // A sequence of pages and the rows that attend to it.
 typedef struct problem {
     int rows, head_dim, pages;
-    dtype type;
     float softcap;
     edge queries, keys[MAX_PAGES], values[MAX_PAGES];
     int begin[MAX_PAGES][MAX_ROWS_TESTED], end[MAX_PAGES][MAX_ROWS_TESTED];
@@ -27,26 +25,22 @@ typedef struct row_state {
     float out[MAX_ROWS_TESTED * MAX_HEAD_DIM];
 } row_state;
 
-static float element(const problem *p, const edge *page, int index)
+static float element(const edge *page, int index)
 {
-    return p->type == DTYPE_F16 ? f16_to_float(((uint16_t *)page->data)[index])
-                                : ((float *)page->data)[index];
+    return ((float *)page->data)[index];
 }
 
-static void set_element(const problem *p, edge *page, int index, float value)
+static void set_element(edge *page, int index, float value)
 {
-    if (p->type == DTYPE_F16)
-        ((uint16_t *)page->data)[index] = float_to_f16(value);
-    else
-        ((float *)page->data)[index] = value;
+    ((float *)page->data)[index] = value;
 }
 
 static void set_slot(problem *p, int page, int slot, float key_scale, float constant)
 {
     for (int i = 0; i < p->head_dim; i++) {
-        set_element(p, &p->keys[page], i * KV_PAGE_TOKENS + slot,
+        set_element(&p->keys[page], i * KV_PAGE_TOKENS + slot,
                     constant != 0 ? constant : random_float() * key_scale);
-        set_element(p, &p->values[page], slot * p->head_dim + i, constant != 0 ? constant : random_float());
+        set_element(&p->values[page], slot * p->head_dim + i, constant != 0 ? constant : random_float());
     }
 }
 
@@ -60,7 +54,7 @@ static bool anyone_sees(const problem *p, int page, int slot)
 // Slots that no row sees hold NaN.
 static void fill_pages(problem *p, float key_scale)
 {
-    size_t bytes = (size_t)(p->head_dim * KV_PAGE_TOKENS) * (p->type == DTYPE_F16 ? 2 : 4);
+    size_t bytes = (size_t)(p->head_dim * KV_PAGE_TOKENS) * sizeof(float);
     for (int page = 0; page < p->pages; page++) {
         p->keys[page] = edge_alloc(bytes);
         p->values[page] = edge_alloc(bytes);
@@ -119,7 +113,6 @@ static void attend_page(const kernels *table, const problem *p, int page, int fi
     attention_page_args args = {.queries = (float *)p->queries.data + first * p->head_dim,
                                 .num_queries = rows,
                                 .head_dim = p->head_dim,
-                                .kv_type = p->type,
                                 .keys = p->keys[page].data,
                                 .values = p->values[page].data,
                                 .begin = p->begin[page] + first,
@@ -149,7 +142,7 @@ static bool reference(const problem *p, int row, double *out, double *uncertaint
         for (int slot = p->begin[page][row]; slot < p->end[page][row]; slot++) {
             double score = 0, size = 0;
             for (int i = 0; i < p->head_dim; i++) {
-                double product = (double)query[i] * element(p, &p->keys[page], i * KV_PAGE_TOKENS + slot);
+                double product = (double)query[i] * element(&p->keys[page], i * KV_PAGE_TOKENS + slot);
                 score += product, size += fabs(product);
             }
             if (p->softcap != 0) score = p->softcap * tanh(score / p->softcap);
@@ -162,7 +155,7 @@ static bool reference(const problem *p, int row, double *out, double *uncertaint
             double weight = exp(scores[page * KV_PAGE_TOKENS + slot] - max);
             sum += weight;
             for (int i = 0; i < p->head_dim; i++)
-                out[i] += weight * element(p, &p->values[page], slot * p->head_dim + i);
+                out[i] += weight * element(&p->values[page], slot * p->head_dim + i);
         }
     for (int i = 0; i < p->head_dim; i++) out[i] /= sum;
     *uncertainty = 2e-6 + largest * 0x1p-22;
@@ -219,9 +212,9 @@ static void check(const problem *p)
     }
 }
 
-static problem new_problem(int rows, int head_dim, int pages, dtype type, float softcap, float query_scale)
+static problem new_problem(int rows, int head_dim, int pages, float softcap, float query_scale)
 {
-    problem p = {.rows = rows, .head_dim = head_dim, .pages = pages, .type = type, .softcap = softcap};
+    problem p = {.rows = rows, .head_dim = head_dim, .pages = pages, .softcap = softcap};
     p.queries = edge_random(rows * head_dim, query_scale);
     return p;
 }
@@ -236,8 +229,7 @@ static void test_causal_ranges_and_windows(void **state)
         for (int variant = 0; variant < 8; variant++) {
             int group = 1 + random_below(5),
                 rows = variant & 1 ? group : 1 + random_below(MAX_ROWS_TESTED - 1);
-            problem p = new_problem(rows, head_dims[i], 1 + variant % MAX_PAGES,
-                                    variant & 2 ? DTYPE_F32 : DTYPE_F16, variant == 5 ? 50 : 0, 1);
+            problem p = new_problem(rows, head_dims[i], 1 + variant % MAX_PAGES, variant == 5 ? 50 : 0, 1);
             causal_ranges(&p, group, variant & 4 ? 1 + random_below(100) : 0);
             fill_pages(&p, 1);
             check(&p);
@@ -250,8 +242,7 @@ static void test_any_ranges(void **state)
     (void)state;
     for (int i = 0; i < NUM_HEAD_DIMS; i++)
         for (int variant = 0; variant < 6; variant++) {
-            problem p = new_problem(1 + random_below(20), head_dims[i], 3,
-                                    variant & 1 ? DTYPE_F32 : DTYPE_F16, variant == 4 ? 30 : 0, 1);
+            problem p = new_problem(1 + random_below(20), head_dims[i], 3, variant == 4 ? 30 : 0, 1);
             random_ranges(&p);
             fill_pages(&p, 1);
             check(&p);
@@ -264,7 +255,7 @@ static void test_huge_scores(void **state)
 {
     (void)state;
     for (int variant = 0; variant < 8; variant++) {
-        problem p = new_problem(9, 64, 3, variant & 1 ? DTYPE_F32 : DTYPE_F16, variant & 2 ? 30 : 0, 100);
+        problem p = new_problem(9, 64, 3, variant & 2 ? 30 : 0, 100);
         causal_ranges(&p, 3, 0);
         fill_pages(&p, 30);
         check(&p);
@@ -279,7 +270,7 @@ static void test_slots_out_of_range_do_not_leak(void **state)
     static row_state clean, dirty;
     for (int t = 0; t < num_tables; t++)
         for (int rows = 2; rows <= 14; rows++) {
-            problem p = new_problem(rows, 72, 1, DTYPE_F16, 0, 1);
+            problem p = new_problem(rows, 72, 1, 0, 1);
             for (int row = 0; row < rows; row++) p.begin[0][row] = row & 1, p.end[0][row] = 60 - row % 3;
             fill_pages(&p, 1);
             attend(tables[t], &p, &clean);
@@ -298,7 +289,7 @@ static void test_an_empty_range_changes_nothing(void **state)
     static row_state before, after;
     for (int t = 0; t < num_tables; t++)
         for (int rows = 1; rows <= 8; rows++) {
-            problem p = new_problem(rows, 40, 1, DTYPE_F16, 0, 1);
+            problem p = new_problem(rows, 40, 1, 0, 1);
             for (int row = 0; row < rows; row++) p.begin[0][row] = 0, p.end[0][row] = KV_PAGE_TOKENS;
             fill_pages(&p, 1);
             attend(tables[t], &p, &before);
@@ -320,13 +311,13 @@ static void test_scores_of_minus_infinity(void **state)
     (void)state;
     static row_state s;
     for (int t = 0; t < num_tables; t++) {
-        problem p = new_problem(5, 64, 2, DTYPE_F32, 0, 1);
+        problem p = new_problem(5, 64, 2, 0, 1);
         for (int row = 0; row < p.rows; row++)
             for (int page = 0; page < 2; page++) p.begin[page][row] = 0, p.end[page][row] = KV_PAGE_TOKENS;
         fill_pages(&p, 1);
         for (int row = 0; row < p.rows; row++) ((float *)p.queries.data)[row * p.head_dim] = 3e38f;
         for (int i = 0; i < 2 * KV_PAGE_TOKENS; i++)
-            set_element(&p, &p.keys[i / KV_PAGE_TOKENS], i % KV_PAGE_TOKENS, i == 100 ? 0 : -1e30f);
+            set_element(&p.keys[i / KV_PAGE_TOKENS], i % KV_PAGE_TOKENS, i == 100 ? 0 : -1e30f);
         start(&s);
         attend_page(tables[t], &p, 0, 0, p.rows, &s);
         for (int row = 0; row < p.rows; row++) assert_true(s.max[row] == -INFINITY && s.sum[row] == 0);
@@ -334,7 +325,7 @@ static void test_scores_of_minus_infinity(void **state)
         for (int row = 0; row < p.rows; row++) {
             assert_true(isfinite(s.max[row]) && s.sum[row] == 1);
             for (int i = 0; i < p.head_dim; i++)
-                assert_true(s.out[row * p.head_dim + i] == element(&p, &p.values[1], 36 * p.head_dim + i));
+                assert_true(s.out[row * p.head_dim + i] == element(&p.values[1], 36 * p.head_dim + i));
         }
         problem_free(&p);
     }

@@ -292,10 +292,72 @@ static void test_wrong_calls_are_refused_and_change_nothing(void **state)
     engine *none;
     assert_error(engine_open("abacus", &(engine_options){0}, &none, &err), LLM_UNSUPPORTED_FORMAT, "abacus");
     assert_error(engine_open(tested->name, &(engine_options){.kv_bits = 5}, &none, &err), LLM_INVALID_ARGUMENT, "5 bits");
+    if (!strcmp(tested->name, "cpu"))
+        assert_error(engine_open("cpu", &(engine_options){.kv_bits = 8, .precision = PRECISION_EXACT}, &none, &err), LLM_INVALID_ARGUMENT, "not exact");
     mem_free(many);
     mem_free(logits);
     engine_seq_free(seq);
     close_case(&o);
+}
+
+// ---- The cpu engine's cache of other widths
+
+static float *forward_all(engine_model *model, const opened *o, int cut, engine_seq **seq)
+{
+    float *logits = mem_alloc_zero((size_t)o->total, (size_t)o->vocab * sizeof *logits);
+    assert_ok(engine_seq_create(model, seq, &err));
+    assert_ok(engine_forward(model, &(engine_batch_item){*seq, o->ids, cut, cut, false}, 1, logits, &err));
+    assert_ok(engine_forward(model, &(engine_batch_item){*seq, o->ids + cut, o->total - cut, o->total - cut, false}, 1,
+                             logits + (size_t)cut * (size_t)o->vocab, &err));
+    return logits;
+}
+
+// Fewer bits take less memory and stay near; a fork, a trim and a saved sequence go on with the same bits.
+static void test_a_cache_of_8_bits(void **state)
+{
+    (void)state;
+    if (!tested || strcmp(tested->name, "cpu") != 0) skip();
+    for (int c = 0; few_cases[c]; c++) {
+        opened o;
+        engine *device;
+        engine_model *model;
+        engine_seq *wide, *seq, *fork, *restored;
+        engine_memory memory, wide_memory;
+        saved s = {.count = 0};
+        open_case(few_cases[c], PRECISION_FAST, 2, &o);
+        engine_weights weights = weights_for_engine(&o.golden.files.weights);
+        assert_ok(engine_open("cpu", &(engine_options){.num_threads = 2, .kv_bits = 8}, &device, &err));
+        assert_ok(engine_model_load(device, &o.golden.files.desc, &weights, NULL, NULL, &model, &err));
+        float *a = forward_all(o.model, &o, o.total - 2, &wide), *b = forward_all(model, &o, o.total - 2, &seq), largest = 0, worst = 0;
+        for (int i = 0; i < o.total * o.vocab; i++) largest = fmaxf(largest, fabsf(a[i])), worst = fmaxf(worst, fabsf(a[i] - b[i]));
+        if (!(worst > 0 && worst < 0.1f * largest)) fail_msg("%s: 8 bits are %g away of %g", few_cases[c], worst, largest);
+        engine_model_memory(model, &memory);
+        engine_model_memory(o.model, &wide_memory);
+        assert_true(memory.kv_bytes < wide_memory.kv_bytes);
+
+        size_t row = (size_t)o.vocab;
+        engine_batch_item last = {.tokens = o.ids + o.total - 2, .num_tokens = 2, .num_logits = 2};
+        const float *wanted = b + (size_t)(o.total - 2) * row;
+        float *again = mem_alloc_zero(2 * row, sizeof *again);
+        assert_ok(engine_seq_trim(seq, o.total - 2, &err));
+        assert_ok(engine_seq_fork(seq, &fork, &err));
+        assert_ok(engine_seq_save(seq, keep_array, &s, &err));
+        assert_ok(engine_seq_create(model, &restored, &err));
+        assert_ok(engine_seq_restore(restored, o.total - 2, give_array, &s, &err));
+        engine_seq *all[] = {seq, fork, restored};
+        for (int i = 0; i < 3; i++) {
+            last.seq = all[i];
+            assert_ok(engine_forward(model, &last, 1, again, &err));
+            assert_memory_equal(again, wanted, 2 * row * sizeof *again);
+            engine_seq_free(all[i]);
+        }
+        for (int i = 0; i < s.count; i++) mem_free(s.arrays[i].data);
+        mem_free(a), mem_free(b), mem_free(again);
+        engine_seq_free(wide);
+        engine_model_free(model);
+        engine_close(device);
+        close_case(&o);
+    }
 }
 
 typedef struct interrupter {
@@ -392,6 +454,7 @@ int main(void)
         ENGINE_TEST(test_fork_and_trim_continue_where_they_should),
         ENGINE_TEST(test_saved_sequences_continue_with_the_same_bits),
         ENGINE_TEST(test_wrong_calls_are_refused_and_change_nothing),
+        ENGINE_TEST(test_a_cache_of_8_bits),
         ENGINE_TEST(test_an_interrupt_from_another_thread_leaves_the_sequence_as_it_was),
         ENGINE_TEST(test_loads_can_be_cancelled_and_run_out_of_memory),
     };

@@ -290,58 +290,6 @@ static void test_add_scaled_and_softcap(void **state)
         }
 }
 
-static uint16_t saturated(float value)
-{
-    return float_to_f16(value > 65504 ? 65504 : value < -65504 ? -65504 : value);
-}
-
-// A third ordinary numbers, a third around the limits of float16, a third any finite bits.
-static float awkward_float(void)
-{
-    float any = bits_to_float(random_bits());
-    switch (random_below(3)) {
-    case 0: return random_float() * 4;
-    case 1: return ldexpf(random_float(), random_below(2) ? 17 : -15 - random_below(12));
-    default: return isfinite(any) ? any : 0.5f;
-    }
-}
-
-static void check_kv_store(const kernels *table, int head_dim, dtype type)
-{
-    size_t element = type == DTYPE_F16 ? 2 : 4, page = (size_t)head_dim * KV_PAGE_TOKENS * element;
-    edge key = edge_random(head_dim, 1), value = edge_random(head_dim, 1), keys = edge_alloc(page),
-         values = edge_alloc(page);
-    char *wanted_keys = calloc(1, page), *wanted_values = calloc(1, page);
-    assert_true(wanted_keys && wanted_values);
-    for (int round = 0; round < 100; round++) {
-        int slot = round < KV_PAGE_TOKENS ? round : random_below(KV_PAGE_TOKENS);
-        for (int i = 0; i < head_dim; i++) {
-            float k = ((float *)key.data)[i] = awkward_float(),
-                  v = ((float *)value.data)[i] = awkward_float();
-            size_t key_at = (size_t)(i * KV_PAGE_TOKENS + slot), value_at = (size_t)(slot * head_dim + i);
-            uint16_t key_half = saturated(k), value_half = saturated(v);
-            memcpy(wanted_keys + key_at * element, type == DTYPE_F16 ? (void *)&key_half : &k, element);
-            memcpy(wanted_values + value_at * element, type == DTYPE_F16 ? (void *)&value_half : &v, element);
-        }
-        table->kv_store(key.data, value.data, head_dim, type, slot, keys.data, values.data);
-    }
-    if (memcmp(keys.data, wanted_keys, page) != 0) fail_msg("%s: keys of %d", table->isa, head_dim);
-    if (memcmp(values.data, wanted_values, page) != 0) fail_msg("%s: values of %d", table->isa, head_dim);
-    free(wanted_keys), free(wanted_values);
-    edge_free(&key), edge_free(&value), edge_free(&keys), edge_free(&values);
-}
-
-static void test_keys_and_values_are_stored_rounded_and_saturated(void **state)
-{
-    (void)state;
-    static const int head_dims[] = {1, 3, 8, 13, 32, 40, 64, 80, 96, 100, 128, 256};
-    for (int t = 0; t < num_tables; t++)
-        for (size_t i = 0; i < sizeof head_dims / sizeof *head_dims; i++) {
-            check_kv_store(tables[t], head_dims[i], DTYPE_F16);
-            check_kv_store(tables[t], head_dims[i], DTYPE_F32);
-        }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,7 +300,6 @@ int main(void)
         cmocka_unit_test(test_activations),
         cmocka_unit_test(test_activations_have_limits_and_no_nan),
         cmocka_unit_test(test_add_scaled_and_softcap),
-        cmocka_unit_test(test_keys_and_values_are_stored_rounded_and_saturated),
     };
     num_tables = kernels_available(tables, 8);
     if (num_tables > 8) num_tables = 8;

@@ -29,10 +29,10 @@ static void read_transcript_again(const session_file *f)
 // As the CPU engine asks: room for all tokens, 2 heads of 4.
 static void restore(const session_file *f)
 {
-    size_t row = 2 * 4 * dtype_size(DTYPE_F16), tokens = f->tokens.count < 1000 ? f->tokens.count : 1000;
+    size_t row = 2 * 4 * dtype_size(DTYPE_I16), tokens = f->tokens.count < 1000 ? f->tokens.count : 1000;
     for (int layer = 0; layer < 3; layer++) {
         llm_error err = {0};
-        engine_state_array array = {.type = DTYPE_F16, .shape = {(int64_t)tokens, 2, 4}, .data = mem_alloc_zero(tokens, row)};
+        engine_state_array array = {.type = DTYPE_I16, .shape = {(int64_t)tokens, 2, 4}, .data = mem_alloc_zero(tokens, row)};
         snprintf(array.name, sizeof array.name, "layers.%d.keys", layer);
         if (!array.data) return;
         if (session_file_array(f, &array, &err) == LLM_OK) {

@@ -13,6 +13,18 @@ static void cpu_close(void *state)
     mem_free(engine);
 }
 
+static llm_status choose_kv_type(cpu_engine *engine, int bits, llm_error *err)
+{
+    bool exact = engine->precision == PRECISION_EXACT;
+    if (bits == 0) bits = exact ? 32 : 16;
+    if (bits != 32 && bits != 16 && bits != 8)
+        return error_set(err, LLM_INVALID_ARGUMENT, "the CPU engine has no KV cache of %d bits: 8, 16 or 32", bits);
+    if (exact && bits != 32)
+        return error_set(err, LLM_INVALID_ARGUMENT, "a KV cache of %d bits is not exact: with exact precision it has 32", bits);
+    engine->kv_type = bits == 32 ? DTYPE_F32 : bits == 16 ? DTYPE_I16 : DTYPE_I8;
+    return LLM_OK;
+}
+
 static llm_status cpu_open(const engine_options *options, void **state, llm_error *err)
 {
     cpu_engine *engine = mem_alloc_zero(1, sizeof *engine);
@@ -22,12 +34,7 @@ static llm_status cpu_open(const engine_options *options, void **state, llm_erro
     engine->kernels = kernels_select();
     engine->precision = options->precision;
     cpu_model_name(engine->device, sizeof engine->device);
-    engine->kv_type = options->precision == PRECISION_EXACT ? DTYPE_F32 : DTYPE_F16;
-    llm_status status = LLM_OK;
-    if (options->kv_bits == 16) engine->kv_type = DTYPE_F16;
-    else if (options->kv_bits == 32) engine->kv_type = DTYPE_F32;
-    else if (options->kv_bits != 0)
-        status = error_set(err, LLM_INVALID_ARGUMENT, "the CPU engine has no KV cache of %d bits: 16 or 32", options->kv_bits);
+    llm_status status = choose_kv_type(engine, options->kv_bits, err);
     if (status == LLM_OK) status = thread_pool_create(threads, &engine->pool, err);
     if (status != LLM_OK) {
         cpu_close(engine);
@@ -118,55 +125,50 @@ static llm_status cpu_seq_fork(void *state, void **out, llm_error *err)
     return status;
 }
 
-// Describes one layer's keys or values; allocates them.
-static llm_status state_array(const cpu_seq *seq, int layer, const char *what, engine_state_array *array, llm_error *err)
+// Describes one layer's part; allocates it. False: pages have none.
+static bool state_array(const cpu_seq *seq, int layer, kv_part part, engine_state_array *array, llm_status *status, llm_error *err)
 {
-    const kv_layer *where = &seq->cache.layout->layers[layer];
-    int first = kv_cache_first_position(&seq->cache, layer);
-    *array = (engine_state_array){.type = seq->cache.layout->type, .first_position = first,
-                                  .shape = {seq->cache.length - first, where->num_kv_heads, where->head_dim}};
-    snprintf(array->name, sizeof array->name, "layers.%d.%s", layer, what);
-    size_t row = (size_t)where->num_kv_heads * (size_t)where->head_dim * dtype_size(array->type);
-    array->data = mem_alloc_zero((size_t)array->shape[0], row);
-    return array->data ? LLM_OK : error_no_memory(err, "a saved sequence");
+    const kv_layout *layout = seq->cache.layout;
+    kv_part_shape shape = kv_layout_part(layout, layer, part);
+    int first = kv_cache_first_position(&seq->cache, layer), heads = layout->layers[layer].num_kv_heads;
+    *array = (engine_state_array){.type = shape.type, .first_position = first, .shape = {seq->cache.length - first, heads, shape.row}};
+    if (shape.row == 0) return false;
+    snprintf(array->name, sizeof array->name, "layers.%d.%s", layer, shape.name);
+    array->data = mem_alloc_zero((size_t)array->shape[0], (size_t)heads * (size_t)shape.row * dtype_size(array->type));
+    if (!array->data) *status = error_no_memory(err, "a saved sequence");
+    return array->data != NULL;
 }
 
 static llm_status cpu_seq_save(void *state, engine_state_function sink, void *user, llm_error *err)
 {
     const cpu_seq *seq = state;
     llm_status status = LLM_OK;
-    for (int layer = 0; status == LLM_OK && layer < seq->cache.layout->num_layers; layer++) {
-        engine_state_array keys = {0}, values = {0};
-        status = state_array(seq, layer, "keys", &keys, err);
-        if (status == LLM_OK) status = state_array(seq, layer, "values", &values, err);
-        if (status == LLM_OK) {
-            kv_cache_read(&seq->cache, layer, keys.data, values.data);
-            status = sink(user, &keys, err);
-        }
-        if (status == LLM_OK) status = sink(user, &values, err);
-        mem_free(keys.data);
-        mem_free(values.data);
+    for (int i = 0; status == LLM_OK && i < seq->cache.layout->num_layers * KV_PARTS; i++) {
+        engine_state_array array;
+        int layer = i / KV_PARTS;
+        kv_part part = (kv_part)(i % KV_PARTS);
+        if (!state_array(seq, layer, part, &array, &status, err)) continue;
+        kv_cache_read(&seq->cache, layer, part, array.data);
+        status = sink(user, &array, err);
+        mem_free(array.data);
     }
     return status;
 }
 
-// One layer: asks for keys and values, checks that they reach back as far as the layer's window does.
-static llm_status restore_layer(cpu_seq *seq, int layer, int length, engine_state_function source, void *user, llm_error *err)
+// One part of a layer: asks for it, checks that it reaches back as far as the layer's window does.
+static llm_status restore_part(cpu_seq *seq, int layer, kv_part part, int length, engine_state_function source, void *user, llm_error *err)
 {
-    engine_state_array keys = {0}, values = {0};
+    engine_state_array array;
+    llm_status status = LLM_OK;
     int window = seq->model->desc.blocks[layer].attention.window;
     int first_needed = window && length - window + 1 > 0 ? length - window + 1 : 0;
-    llm_status status = state_array(seq, layer, "keys", &keys, err);
-    if (status == LLM_OK) status = state_array(seq, layer, "values", &values, err);
-    if (status == LLM_OK) status = source(user, &keys, err);
-    if (status == LLM_OK) status = source(user, &values, err);
-    if (status == LLM_OK && (keys.first_position != values.first_position || keys.first_position < 0 ||
-                             keys.first_position > first_needed))
+    if (!state_array(seq, layer, part, &array, &status, err)) return status;
+    status = source(user, &array, err);
+    if (status == LLM_OK && (array.first_position < 0 || array.first_position > first_needed))
         status = error_set(err, LLM_LOAD_FAILED, "a saved sequence does not hold what layer %d needs", layer);
     if (status == LLM_OK)
-        kv_cache_write(&seq->cache, layer, (int)keys.first_position, length - (int)keys.first_position, keys.data, values.data);
-    mem_free(keys.data);
-    mem_free(values.data);
+        kv_cache_write(&seq->cache, layer, part, (int)array.first_position, length - (int)array.first_position, array.data);
+    mem_free(array.data);
     return status;
 }
 
@@ -179,8 +181,8 @@ static llm_status cpu_seq_restore(void *state, int length, engine_state_function
     llm_status status = kv_cache_reserve(&seq->cache, length, err);
     if (status != LLM_OK) return status;
     kv_cache_advance(&seq->cache, length);
-    for (int layer = 0; status == LLM_OK && layer < seq->cache.layout->num_layers; layer++)
-        status = restore_layer(seq, layer, length, source, user, err);
+    for (int i = 0; status == LLM_OK && i < seq->cache.layout->num_layers * KV_PARTS; i++)
+        status = restore_part(seq, i / KV_PARTS, (kv_part)(i % KV_PARTS), length, source, user, err);
     if (status != LLM_OK) kv_cache_trim(&seq->cache, 0);
     else kv_cache_drop_unseen(&seq->cache);
     return status;

@@ -19,7 +19,7 @@ typedef struct cpu_engine {
     const kernels *kernels;
     thread_pool *pool;
     engine_precision precision;
-    dtype kv_type;
+    dtype kv_type;          // DTYPE_F32, or integers with scales: I16 or I8
     char device[128];
 } cpu_engine;
 
@@ -48,6 +48,8 @@ typedef struct activations {
     quantized_rows by_32, by_64, by_128; // `hi` NULL: no weight of this model has such groups
 } activations;
 
+typedef struct attention_unit attention_unit; // attention.c
+
 // Buffers for MAX_CHUNK_ROWS rows. Row strides are multiples of 16 floats.
 typedef struct work_buffers {
     float *hidden;          // [rows][hidden]: the residual stream
@@ -63,6 +65,8 @@ typedef struct work_buffers {
     uint8_t *attention;     // [threads][attention_scratch_bytes]
     float *partial;         // results of attention segments: see attention.c
     size_t partial_capacity; // floats
+    attention_unit *units;  // of a layer, as many as a pass has needed
+    size_t units_capacity;
     size_t bytes;           // of all of these
 } work_buffers;
 
@@ -122,7 +126,7 @@ typedef struct chunk_span {
 } chunk_span;
 
 size_t attention_scratch_bytes(const model_desc *desc);
-size_t attention_partial_bytes(const model_desc *desc, int tokens); // at most, for a sequence of this many
+size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads); // at most, for a sequence of this many
 // Reads work.q (scaled, turned) and the KV cache; writes work.input.values [rows][heads * head_dim].
 llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, llm_error *err);
 

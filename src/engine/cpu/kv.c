@@ -18,6 +18,8 @@ static int find_group(kv_layout *layout, int window)
     return group;
 }
 
+static size_t cache_lines(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
 llm_status kv_layout_create(kv_layout *layout, const model_desc *desc, dtype type, llm_error *err)
 {
     *layout = (kv_layout){.type = type, .num_layers = desc->num_blocks};
@@ -33,7 +35,8 @@ llm_status kv_layout_create(kv_layout *layout, const model_desc *desc, dtype typ
         layer->group = find_group(layout, attention->window);
         layer->num_kv_heads = attention->num_kv_heads;
         layer->head_dim = attention->head_dim;
-        layer->head_bytes = (size_t)2 * KV_PAGE_TOKENS * (size_t)attention->head_dim * dtype_size(type);
+        layer->key_bytes = cache_lines(kv_key_bytes(type, layer->head_dim));
+        layer->head_bytes = layer->key_bytes + cache_lines(kv_value_bytes(type, layer->head_dim));
         layer->offset = layout->groups[layer->group].block_bytes;
         layout->groups[layer->group].block_bytes += layer->head_bytes * (size_t)layer->num_kv_heads;
     }
@@ -209,43 +212,69 @@ void *kv_cache_keys(const kv_cache *cache, int layer, int kv_head, int block)
 
 void *kv_cache_values(const kv_cache *cache, int layer, int kv_head, int block)
 {
-    return (uint8_t *)kv_cache_keys(cache, layer, kv_head, block) + cache->layout->layers[layer].head_bytes / 2;
+    return (uint8_t *)kv_cache_keys(cache, layer, kv_head, block) + cache->layout->layers[layer].key_bytes;
 }
 
-// Copies one token of one head between a page (keys transposed) and plain arrays.
-static void copy_token(const kv_cache *cache, int layer, int head, int position, uint8_t *key, uint8_t *value, bool to_page)
+kv_part_shape kv_layout_part(const kv_layout *layout, int layer, kv_part part)
 {
-    size_t size = dtype_size(cache->layout->type), dim = (size_t)cache->layout->layers[layer].head_dim;
-    size_t slot = (size_t)position % KV_PAGE_TOKENS;
-    uint8_t *keys = kv_cache_keys(cache, layer, head, position / KV_PAGE_TOKENS);
-    uint8_t *values = (uint8_t *)kv_cache_values(cache, layer, head, position / KV_PAGE_TOKENS) + slot * dim * size;
-    for (size_t i = 0; i < dim; i++) {
-        uint8_t *in_page = keys + (i * KV_PAGE_TOKENS + slot) * size;
-        if (to_page) memcpy(in_page, key + i * size, size);
-        else memcpy(key + i * size, in_page, size);
+    dtype type = layout->type;
+    int dim = layout->layers[layer].head_dim;
+    bool scaled = type != DTYPE_F32;
+    const kv_part_shape shapes[KV_PARTS] = {
+        [KV_KEYS] = {"keys", type, dim},
+        [KV_VALUES] = {"values", type, dim},
+        [KV_KEY_SCALES] = {"key_scales", DTYPE_F32, scaled ? kv_groups(type, dim) : 0},
+        [KV_VALUE_SCALES] = {"value_scales", DTYPE_F32, scaled ? 1 : 0},
+    };
+    return shapes[part];
+}
+
+// Element `i` of a token's part of a page.
+static uint8_t *element_at(const kv_cache *cache, int layer, kv_part part, int head, int position, int i)
+{
+    dtype type = cache->layout->type;
+    int dim = cache->layout->layers[layer].head_dim, slot = position % KV_PAGE_TOKENS;
+    bool of_keys = part == KV_KEYS || part == KV_KEY_SCALES;
+    uint8_t *page = of_keys ? kv_cache_keys(cache, layer, head, position / KV_PAGE_TOKENS)
+                            : kv_cache_values(cache, layer, head, position / KV_PAGE_TOKENS);
+    switch (part) {
+    case KV_KEYS: return page + kv_key_scale_bytes(type, dim) + kv_key_at(type, slot, i) * dtype_size(type);
+    case KV_VALUES: return page + kv_value_scale_bytes(type) + kv_value_at(type, dim, slot, i) * dtype_size(type);
+    default: return page + (size_t)(i * KV_PAGE_TOKENS + slot) * sizeof(float);
     }
-    if (to_page) memcpy(values, value, dim * size);
-    else memcpy(value, values, dim * size);
 }
 
-static void copy_layer(const kv_cache *cache, int layer, int first, int tokens, uint8_t *keys, uint8_t *values, bool to_page)
+static void copy_to_page(dtype type, uint8_t *page, const uint8_t *data)
 {
-    const kv_layer *where = &cache->layout->layers[layer];
-    size_t head_bytes = (size_t)where->head_dim * dtype_size(cache->layout->type);
-    for (int t = 0; t < tokens; t++)
-        for (int head = 0; head < where->num_kv_heads; head++) {
-            size_t at = ((size_t)t * (size_t)where->num_kv_heads + (size_t)head) * head_bytes;
-            copy_token(cache, layer, head, first + t, keys + at, values + at, to_page);
-        }
+    int16_t wide;
+    memcpy(page, data, dtype_size(type));
+    if (type == DTYPE_I8 && (int8_t)*page < -KV_I8_MAX) *page = (uint8_t)-KV_I8_MAX;
+    if (type != DTYPE_I16) return;
+    memcpy(&wide, data, sizeof wide);
+    wide = wide > KV_I16_MAX ? KV_I16_MAX : wide < -KV_I16_MAX ? -KV_I16_MAX : wide;
+    memcpy(page, &wide, sizeof wide);
 }
 
-void kv_cache_read(const kv_cache *cache, int layer, void *keys, void *values)
+static void copy_part(const kv_cache *cache, int layer, kv_part part, int first, int tokens, uint8_t *data, bool to_page)
+{
+    kv_part_shape shape = kv_layout_part(cache->layout, layer, part);
+    size_t size = dtype_size(shape.type);
+    for (int t = 0; t < tokens; t++)
+        for (int head = 0; head < cache->layout->layers[layer].num_kv_heads; head++)
+            for (int i = 0; i < shape.row; i++, data += size) {
+                uint8_t *page = element_at(cache, layer, part, head, first + t, i);
+                if (to_page) copy_to_page(shape.type, page, data);
+                else memcpy(data, page, size);
+            }
+}
+
+void kv_cache_read(const kv_cache *cache, int layer, kv_part part, void *data)
 {
     int first = kv_cache_first_position(cache, layer);
-    copy_layer(cache, layer, first, cache->length - first, keys, values, false);
+    copy_part(cache, layer, part, first, cache->length - first, data, false);
 }
 
-void kv_cache_write(kv_cache *cache, int layer, int first_position, int tokens, const void *keys, const void *values)
+void kv_cache_write(kv_cache *cache, int layer, kv_part part, int first_position, int tokens, const void *data)
 {
-    copy_layer(cache, layer, first_position, tokens, (uint8_t *)(uintptr_t)keys, (uint8_t *)(uintptr_t)values, true);
+    copy_part(cache, layer, part, first_position, tokens, (uint8_t *)(uintptr_t)data, true);
 }

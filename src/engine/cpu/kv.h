@@ -15,12 +15,12 @@ typedef struct kv_group {
 typedef struct kv_layer {
     int group;
     int num_kv_heads, head_dim;
-    size_t offset;      // of the layer's page: per kv head keys [head_dim][64], then values [64][head_dim]
-    size_t head_bytes;  // keys and values of one kv head
+    size_t offset;      // of the layer's page: per kv head keys, then values (kernels/kv_page.h)
+    size_t key_bytes, head_bytes; // of one kv head: keys; keys and values
 } kv_layer;
 
 typedef struct kv_layout {
-    dtype type; // DTYPE_F16 or DTYPE_F32
+    dtype type; // DTYPE_F32, I16 or I8
     int num_layers, num_groups;
     kv_layer *layers; // owned
     kv_group *groups; // owned
@@ -64,8 +64,18 @@ int kv_cache_first_position(const kv_cache *cache, int layer);
 void *kv_cache_keys(const kv_cache *cache, int layer, int kv_head, int block);
 void *kv_cache_values(const kv_cache *cache, int layer, int kv_head, int block);
 
-// One layer's keys and values of positions [first, length) to or from [tokens, kv_heads, head_dim] in layout->type.
-void kv_cache_read(const kv_cache *cache, int layer, void *keys, void *values);
-void kv_cache_write(kv_cache *cache, int layer, int first_position, int tokens, const void *keys, const void *values);
+// One layer's part of a saved sequence: what each token's pages hold, token by token, [tokens, kv_heads, row].
+typedef enum kv_part { KV_KEYS, KV_VALUES, KV_KEY_SCALES, KV_VALUE_SCALES, KV_PARTS } kv_part;
+typedef struct kv_part_shape {
+    const char *name;
+    dtype type;
+    int row;                   // elements of one head; 0: pages of this type have no such part
+} kv_part_shape;
+
+kv_part_shape kv_layout_part(const kv_layout *layout, int layer, kv_part part);
+// All positions that a layer holds, in order.
+void kv_cache_read(const kv_cache *cache, int layer, kv_part part, void *data);
+// Positions [first_position, first_position + tokens). Integers beyond what the cache itself writes come to its limits.
+void kv_cache_write(kv_cache *cache, int layer, kv_part part, int first_position, int tokens, const void *data);
 
 #endif

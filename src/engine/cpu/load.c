@@ -301,7 +301,7 @@ llm_status cpu_model_estimate(cpu_engine *engine, const model_desc *desc, const 
     if (status == LLM_OK) {
         memory->weights_bytes = l.model->weights_bytes;
         memory->kv_bytes = kv_layout_bytes(&l.model->kv, num_tokens, ENGINE_ESTIMATE_CALL);
-        memory->work_bytes = l.model->work.bytes + attention_partial_bytes(desc, num_tokens);
+        memory->work_bytes = l.model->work.bytes + attention_partial_bytes(desc, num_tokens, thread_pool_size(engine->pool));
     }
     cpu_model_free(l.model);
     return status;
@@ -339,6 +339,7 @@ static void free_buffers(work_buffers *work)
     free_activations(&work->input);
     free_activations(&work->few);
     mem_free(work->attention);
+    mem_free(work->units);
 }
 
 static void free_block(cpu_block *block)

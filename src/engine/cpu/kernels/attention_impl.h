@@ -1,11 +1,12 @@
-// Attention over one page of keys and values, over the vector operations of the simd_<isa>.h that the
+// Attention over one page of float32 keys and values, over the vector operations of the simd_<isa>.h that the
 // including file chose. Query rows are taken in blocks of up to MAX_ROWS, so that a key or value is loaded
-// and converted once for the block; every sum of products lives in a register and runs over one index from 0
+// once for the block; every sum of products lives in a register and runs over one index from 0
 // up. The arithmetic of a row is therefore the same in every block: its result does not depend on the rows
 // beside it, to the last bit.
 #include "engine/cpu/kernels/simd_math.h"
 #include "engine/cpu/kernels/tables.h"
 #include <math.h>
+#include <string.h>
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
@@ -31,24 +32,13 @@ ALWAYS_INLINE int tile_width(int rows)
     return width < PAGE_VECTORS ? width : PAGE_VECTORS;
 }
 
-ALWAYS_INLINE vfloat load_kv(bool half, const void *data, size_t index)
-{
-    return half ? v_load_f16((const uint16_t *)data + index) : v_load((const float *)data + index);
-}
-
-ALWAYS_INLINE vfloat load_kv_part(bool half, const void *data, size_t index, int count)
-{
-    return half ? v_load_f16_part((const uint16_t *)data + index, count)
-                : v_load_part((const float *)data + index, count);
-}
-
 // While the first block scores a tile, the values of the tile's slots come near, a share with each dimension;
 // and its first tile brings near the keys further on.
-ALWAYS_INLINE void prefetch(const attention_page_args *args, bool half, int slot, int slots, size_t dim,
+ALWAYS_INLINE void prefetch(const attention_page_args *args, int slot, int slots, size_t dim,
                             bool keys_too)
 {
     enum { LINE = 64, DIMS_AHEAD = 24 };
-    size_t element = half ? 2 : 4, share = (size_t)slots * element, row = KV_PAGE_TOKENS * element;
+    size_t element = sizeof(float), share = (size_t)slots * element, row = KV_PAGE_TOKENS * element;
     uintptr_t values =
         (uintptr_t)args->values + ((size_t)slot * (size_t)args->head_dim + dim * (size_t)slots) * element;
     uintptr_t keys =
@@ -59,7 +49,7 @@ ALWAYS_INLINE void prefetch(const attention_page_args *args, bool half, int slot
 }
 
 // scores[row][slot ...] = query[row] . key[slot] for `width` vectors of slots
-ALWAYS_INLINE void score_tile(const row_block *block, bool half, int rows, int width, int first_slot,
+ALWAYS_INLINE void score_tile(const row_block *block, int rows, int width, int first_slot,
                               int slot)
 {
     const attention_page_args *args = block->args;
@@ -72,8 +62,8 @@ ALWAYS_INLINE void score_tile(const row_block *block, bool half, int rows, int w
     }
     for (size_t dim = 0; dim < head_dim; dim++) {
         size_t at = dim * KV_PAGE_TOKENS + (size_t)slot;
-        if (block->first == 0) prefetch(args, half, slot, width * V_LANES, dim, slot == first_slot);
-        UNROLL for (int i = 0; i < width; i++) key[i] = load_kv(half, args->keys, at + (size_t)(i * V_LANES));
+        if (block->first == 0) prefetch(args, slot, width * V_LANES, dim, slot == first_slot);
+        UNROLL for (int i = 0; i < width; i++) key[i] = v_load(args->keys + at + (size_t)(i * V_LANES));
         UNROLL for (int row = 0; row < rows; row++) {
             vfloat factor = v_set(query[(size_t)row * head_dim + dim]);
             UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_fma(factor, key[i], sums[row][i]);
@@ -117,7 +107,7 @@ static __attribute__((noinline)) float weigh_row(const attention_page_args *args
 
 // One slot's values times each row's weight for it, onto the sums; `checked`: only for rows that see the
 // slot.
-ALWAYS_INLINE void add_values(const row_block *block, bool half, bool checked, int rows, int width, int part,
+ALWAYS_INLINE void add_values(const row_block *block, bool checked, int rows, int width, int part,
                               int slot, int column, vfloat sums[MAX_ROWS][PAGE_VECTORS])
 {
     const attention_page_args *args = block->args;
@@ -125,8 +115,7 @@ ALWAYS_INLINE void add_values(const row_block *block, bool half, bool checked, i
     const float *weights = args->scores + (size_t)block->first * KV_PAGE_TOKENS + slot;
     vfloat value[PAGE_VECTORS];
     UNROLL for (int i = 0; i < width; i++) value[i] =
-        part ? load_kv_part(half, args->values, at, part)
-             : load_kv(half, args->values, at + (size_t)(i * V_LANES));
+        part ? v_load_part(args->values + at, part) : v_load(args->values + at + (size_t)(i * V_LANES));
     UNROLL for (int row = 0; row < rows; row++) {
         if (checked && (slot < args->begin[block->first + row] || slot >= args->end[block->first + row]))
             continue;
@@ -138,7 +127,7 @@ ALWAYS_INLINE void add_values(const row_block *block, bool half, bool checked, i
 // out[row][column ...] = out * rescale + weights[row] . values, for `width` vectors of columns or, if `part`
 // is not 0, for that many columns. Slots that a row does not see are left out, not multiplied by 0: they may
 // hold anything.
-ALWAYS_INLINE void value_tile(const row_block *block, bool half, int rows, int width, int part, int column)
+ALWAYS_INLINE void value_tile(const row_block *block, int rows, int width, int part, int column)
 {
     size_t head_dim = (size_t)block->args->head_dim;
     float *out = block->args->out + (size_t)block->first * head_dim + column;
@@ -150,11 +139,11 @@ ALWAYS_INLINE void value_tile(const row_block *block, bool half, int rows, int w
         }
     }
     for (int slot = block->begin; slot < block->core_begin; slot++)
-        add_values(block, half, true, rows, width, part, slot, column, sums);
+        add_values(block, true, rows, width, part, slot, column, sums);
     for (int slot = block->core_begin; slot < block->core_end; slot++)
-        add_values(block, half, false, rows, width, part, slot, column, sums);
+        add_values(block, false, rows, width, part, slot, column, sums);
     for (int slot = block->core_end; slot < block->end; slot++)
-        add_values(block, half, true, rows, width, part, slot, column, sums);
+        add_values(block, true, rows, width, part, slot, column, sums);
     UNROLL for (int row = 0; row < rows; row++) {
         UNROLL for (int i = 0; i < width; i++) {
             float *to = out + (size_t)row * head_dim + i * V_LANES;
@@ -167,23 +156,23 @@ ALWAYS_INLINE void value_tile(const row_block *block, bool half, int rows, int w
 }
 
 // Tiles of one width while they fit; returns the first column that is left.
-ALWAYS_INLINE int add_values_by(const row_block *block, bool half, int rows, int width, int column)
+ALWAYS_INLINE int add_values_by(const row_block *block, int rows, int width, int column)
 {
     if (width > tile_width(rows)) return column;
     for (; column + width * V_LANES <= block->args->head_dim; column += width * V_LANES)
-        value_tile(block, half, rows, width, 0, column);
+        value_tile(block, rows, width, 0, column);
     return column;
 }
 
-ALWAYS_INLINE void add_all_values(const row_block *block, bool half, int rows)
+ALWAYS_INLINE void add_all_values(const row_block *block, int rows)
 {
     int column = 0, head_dim = block->args->head_dim;
-    column = add_values_by(block, half, rows, 16, column);
-    column = add_values_by(block, half, rows, 8, column);
-    column = add_values_by(block, half, rows, 4, column);
-    column = add_values_by(block, half, rows, 2, column);
-    column = add_values_by(block, half, rows, 1, column);
-    if (column < head_dim) value_tile(block, half, rows, 1, head_dim - column, column);
+    column = add_values_by(block, rows, 16, column);
+    column = add_values_by(block, rows, 8, column);
+    column = add_values_by(block, rows, 4, column);
+    column = add_values_by(block, rows, 2, column);
+    column = add_values_by(block, rows, 1, column);
+    if (column < head_dim) value_tile(block, rows, 1, head_dim - column, column);
 }
 
 static void find_slots(row_block *block, int rows)
@@ -201,7 +190,7 @@ static void find_slots(row_block *block, int rows)
     if (block->core_begin >= block->core_end) block->core_begin = block->core_end = block->end;
 }
 
-ALWAYS_INLINE void attend(row_block *block, bool half, int rows)
+ALWAYS_INLINE void attend(row_block *block, int rows)
 {
     const attention_page_args *args = block->args;
     int width = tile_width(rows), slots = width * V_LANES;
@@ -209,24 +198,24 @@ ALWAYS_INLINE void attend(row_block *block, bool half, int rows)
     if (block->begin >= block->end) return;
     int first_slot = block->begin / slots * slots;
     for (int slot = first_slot; slot < block->end; slot += slots)
-        score_tile(block, half, rows, width, first_slot, slot);
+        score_tile(block, rows, width, first_slot, slot);
     for (int row = 0; row < rows; row++) {
         int at = block->first + row;
         block->rescale[row] = args->begin[at] < args->end[at] ? weigh_row(args, at) : 1;
     }
-    add_all_values(block, half, rows);
+    add_all_values(block, rows);
 }
 
-// The number of rows and the type are constants within each call, so that the sums stay in registers.
-ALWAYS_INLINE void attend_some(row_block *block, bool half, int rows)
+// The number of rows is a constant within each call, so that the sums stay in registers.
+ALWAYS_INLINE void attend_some(row_block *block, int rows)
 {
     switch (rows) {
-    case 1: attend(block, half, 1); break;
-    case 2: attend(block, half, 2); break;
-    case 3: attend(block, half, 3); break;
-    case 4: attend(block, half, 4); break;
-    case 5: attend(block, half, 5); break;
-    default: attend(block, half, MAX_ROWS); break;
+    case 1: attend(block, 1); break;
+    case 2: attend(block, 2); break;
+    case 3: attend(block, 3); break;
+    case 4: attend(block, 4); break;
+    case 5: attend(block, 5); break;
+    default: attend(block, MAX_ROWS); break;
     }
 }
 
@@ -236,9 +225,61 @@ void KERNEL(attention_page)(const attention_page_args *args)
     for (int rows; block.first < args->num_queries; block.first += rows) {
         int left = args->num_queries - block.first, blocks = (left + MAX_ROWS - 1) / MAX_ROWS;
         rows = (left + blocks - 1) / blocks; // blocks of nearly equal size
-        if (args->kv_type == DTYPE_F16)
-            attend_some(&block, true, rows);
-        else
-            attend_some(&block, false, rows);
+        attend_some(&block, rows);
     }
+}
+
+// Joins two results: weights relative to another maximum are worth less. Factors are made for V_LANES rows at a time.
+void KERNEL(attention_merge)(int num_queries, int head_dim, attention_state total, attention_state part)
+{
+    float keep[V_LANES], add[V_LANES];
+    for (int first = 0; first < num_queries; first += V_LANES) {
+        int rows = num_queries - first < V_LANES ? num_queries - first : V_LANES;
+        bool whole = rows == V_LANES;
+        float *max = total.max + first, *sum = total.sum + first;
+        vfloat old = whole ? v_load(max) : v_load_part(max, rows);
+        vfloat new = whole ? v_load(part.max + first) : v_load_part(part.max + first, rows);
+        vfloat top = v_max(old, new), base = v_select_less(top, v_set(-3e38f), v_set(0), top);
+        vfloat factor = v_exp(v_sub(old, base)), other = v_exp(v_sub(new, base));
+        v_store(keep, factor);
+        v_store(add, other);
+        vfloat sums = v_mul(factor, whole ? v_load(sum) : v_load_part(sum, rows));
+        sums = v_fma(other, whole ? v_load(part.sum + first) : v_load_part(part.sum + first, rows), sums);
+        if (whole) v_store(max, top), v_store(sum, sums);
+        else v_store_part(max, top, rows), v_store_part(sum, sums, rows);
+        for (int row = 0; row < rows; row++) {
+            size_t at = (size_t)(first + row) * (size_t)head_dim;
+            for (int i = 0; i < head_dim; i += V_LANES) {
+                int left = head_dim - i;
+                bool full = left >= V_LANES;
+                float *out = total.out + at + i;
+                const float *from = part.out + at + i;
+                vfloat kept = v_mul(v_set(keep[row]), full ? v_load(out) : v_load_part(out, left));
+                kept = v_fma(v_set(add[row]), full ? v_load(from) : v_load_part(from, left), kept);
+                if (full) v_store(out, kept);
+                else v_store_part(out, kept, left);
+            }
+        }
+    }
+}
+
+// As integers whose magnitude and whose sum of magnitudes let no product with the cache overflow.
+float KERNEL(attention_query)(const float *query, int head_dim, dtype kv_type, int16_t *integers)
+{
+    vfloat largest = v_set(0), total = v_set(0);
+    for (int i = 0; i < head_dim; i += V_LANES) {
+        vfloat size = v_abs(head_dim - i >= V_LANES ? v_load(query + i) : v_load_part(query + i, head_dim - i));
+        largest = v_max(largest, size);
+        total = v_add(total, size);
+    }
+    float scale = v_reduce_max(largest) * (1.0f / KV_FACTOR_MAX) + v_reduce_add(total) / kv_sum_limit(kv_type);
+    vfloat inverse = v_set(scale > 0 ? 1 / scale : 0);
+    for (int i = 0; i < head_dim; i += V_LANES) {
+        int left = kv_even(head_dim) - i;
+        int16_t whole[V_LANES];
+        vfloat x = v_mul(inverse, head_dim - i >= V_LANES ? v_load(query + i) : v_load_part(query + i, head_dim - i));
+        v_store_i16(left >= V_LANES ? integers + i : whole, x);
+        if (left < V_LANES) memcpy(integers + i, whole, (size_t)left * sizeof *whole);
+    }
+    return scale;
 }

@@ -2,4 +2,5 @@
 #if defined(__aarch64__)
 #include "engine/cpu/kernels/simd_neon.h"
 #include "engine/cpu/kernels/attention_impl.h"
+#include "engine/cpu/kernels/attention_integer_impl.h"
 #endif

@@ -5,6 +5,7 @@
 // 64-byte aligned by the caller where a comment says so; other pointers need no alignment.
 #ifndef ENGINE_CPU_KERNELS_H
 #define ENGINE_CPU_KERNELS_H
+#include "engine/cpu/kernels/kv_page.h"
 #include "engine/cpu/pack.h"
 
 // Activations as 15-bit integers in two bytes: x[t][i] = scale[t][i / group] * (128 * hi[t][i] + lo[t][i]), with
@@ -22,23 +23,39 @@ typedef struct quantized_rows {
     uint8_t *wide;      // [num_rows][cols / 32]: bit j: hi of quad j of these 32 inputs is not 0. 255 in rows that are not narrow
 } quantized_rows;
 
-enum { KV_PAGE_TOKENS = 64 };
-
 // Attention of `num_queries` query rows (the heads of one kv head, for one or several tokens) over one page of
-// keys and values, by online softmax: max, sum and out go from page to page. Start: max = -INFINITY, sum = 0,
+// float32 keys and values, by online softmax: max, sum and out go from page to page. Start: max = -INFINITY, sum = 0,
 // out = 0. The result after the last page is out / sum.
 typedef struct attention_page_args {
     const float *queries;     // [num_queries][head_dim], already times the attention scale
     int num_queries, head_dim;
-    dtype kv_type;            // DTYPE_F16 or DTYPE_F32
-    const void *keys;         // [head_dim][KV_PAGE_TOKENS]: transposed, a token is a column
-    const void *values;       // [KV_PAGE_TOKENS][head_dim]
+    const float *keys, *values; // a page: kv_page.h
     const int *begin, *end;   // [num_queries]: the query sees slots [begin, end) of the page; empty if begin >= end
     float softcap;            // 0: none; applied to the scores before the softmax
     float *max, *sum;         // [num_queries]
     float *out;               // [num_queries][head_dim]
     float *scores;            // scratch [num_queries][KV_PAGE_TOKENS], 64-byte aligned
 } attention_page_args;
+
+// Attention of query rows over up to KV_SEGMENT_PAGES pages of integers, from scratch; attention_merge joins segments.
+typedef struct attention_segment_args {
+    const int16_t *queries;    // [num_queries][kv_even(head_dim)], from attention_query
+    const float *query_scales; // [num_queries]
+    int num_queries, head_dim;
+    dtype kv_type;             // DTYPE_I16 or DTYPE_I8
+    const void *keys[KV_SEGMENT_PAGES], *values[KV_SEGMENT_PAGES]; // of pages that some row sees
+    const void *next_keys[KV_SEGMENT_PAGES]; // of what will be attended to next; NULL: nothing
+    const int *begin, *end;    // [num_queries]: the query sees slots [begin, end) of the segment; empty if begin >= end
+    float softcap;
+    float *max, *sum;          // [num_queries]; -INFINITY and 0 for a query that sees nothing
+    float *out;                // [num_queries][head_dim]
+} attention_segment_args;
+
+// What softmax over a part of the tokens has come to: the whole is out / sum.
+typedef struct attention_state {
+    float *max, *sum;          // [num_queries]
+    float *out;                // [num_queries][head_dim]
+} attention_state;
 
 typedef struct kernels {
     const char *isa; // "scalar", "avx2", "avx512", "avx512vnni", "neon"
@@ -55,6 +72,10 @@ typedef struct kernels {
                          int token_begin, int token_end, float *y, size_t y_stride);
 
     void (*attention_page)(const attention_page_args *args);
+    // A query, already times the attention scale, as integers [kv_even(head_dim)] times the scale that is returned.
+    float (*attention_query)(const float *query, int head_dim, dtype kv_type, int16_t *integers);
+    void (*attention_segment)(const attention_segment_args *args);
+    void (*attention_merge)(int num_queries, int head_dim, attention_state total, attention_state part); // total += part
     // One token's key and value [head_dim] into slot `slot` of a page.
     void (*kv_store)(const float *key, const float *value, int head_dim, dtype kv_type, int slot, void *keys, void *values);
 

@@ -129,29 +129,45 @@ static inline float v_reduce_max(vfloat x)
     return _mm_cvtss_f32(_mm_max_ss(max, _mm_movehdup_ps(max)));
 }
 
-static inline vfloat v_load_f16(const uint16_t *p)
+typedef __m256i vpairs;
+static inline vpairs v_no_pairs(void)
 {
-    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)p));
+    return _mm256_setzero_si256();
 }
-
-static inline vfloat v_load_f16_part(const uint16_t *p, int n)
+static inline vpairs v_load_i16_pairs(const int16_t *p)
 {
-    uint16_t whole[V_LANES] = {0};
-    memcpy(whole, p, (size_t)n * sizeof *p);
-    return v_load_f16(whole);
+    return _mm256_loadu_si256((const void *)p);
 }
-
-static inline void v_store_f16(uint16_t *p, vfloat x)
+static inline vpairs v_load_i8_pairs(const int8_t *p)
 {
-    x = v_min(v_set(65504), v_max(v_set(-65504), x));
-    _mm_storeu_si128((void *)p, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)p));
 }
-
-static inline void v_store_f16_part(uint16_t *p, vfloat x, int n)
+static inline vpairs v_load_i16_pairs_part(const int16_t *p, int n)
 {
-    uint16_t whole[V_LANES];
-    v_store_f16(whole, x);
-    memcpy(p, whole, (size_t)n * sizeof *p);
+    return _mm256_maskload_epi32((const void *)p, v_first_lanes(n));
+}
+static inline vpairs v_load_i8_pairs_part(const int8_t *p, int n)
+{
+    int8_t whole[2 * V_LANES] = {0};
+    memcpy(whole, p, (size_t)n * 2);
+    return v_load_i8_pairs(whole);
+}
+static inline vpairs v_set_pair(int32_t pair)
+{
+    return _mm256_set1_epi32(pair);
+}
+static inline vpairs v_dot_pairs(vpairs sums, vpairs a, vpairs b)
+{
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+}
+static inline vfloat v_from_sums(vpairs sums)
+{
+    return _mm256_cvtepi32_ps(sums);
+}
+static inline void v_store_i16(int16_t *p, vfloat x)
+{
+    __m256i whole = _mm256_cvtps_epi32(x);
+    _mm_storeu_si128((void *)p, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
 }
 
 static inline vfloat v_order_quarters(vfloat x) // 64-bit quarters 0 2 1 3

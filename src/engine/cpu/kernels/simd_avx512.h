@@ -120,31 +120,45 @@ static inline float v_reduce_max(vfloat x)
     return _mm512_reduce_max_ps(x);
 }
 
-static inline vfloat v_load_f16(const uint16_t *p)
+// Pairs of 16-bit integers, V_LANES of them; or V_LANES sums of products of such pairs, in 32 bits.
+typedef __m512i vpairs;
+static inline vpairs v_no_pairs(void)
 {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
+    return _mm512_setzero_si512();
 }
-
-static inline vfloat v_load_f16_part(const uint16_t *p, int n)
+static inline vpairs v_load_i16_pairs(const int16_t *p)
 {
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(v_first_lanes(n), p));
+    return _mm512_loadu_si512(p);
 }
-
-// The nearest float16, ties to even; what is too large becomes the largest.
-static inline __m256i v_to_f16(vfloat x)
+static inline vpairs v_load_i8_pairs(const int8_t *p)
 {
-    x = v_min(v_set(65504), v_max(v_set(-65504), x));
-    return _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const void *)p));
 }
-
-static inline void v_store_f16(uint16_t *p, vfloat x)
+// The first n pairs, n < V_LANES
+static inline vpairs v_load_i16_pairs_part(const int16_t *p, int n)
 {
-    _mm256_storeu_si256((void *)p, v_to_f16(x));
+    return _mm512_maskz_loadu_epi32(v_first_lanes(n), p);
 }
-
-static inline void v_store_f16_part(uint16_t *p, vfloat x, int n)
+static inline vpairs v_load_i8_pairs_part(const int8_t *p, int n)
 {
-    _mm256_mask_storeu_epi16(p, v_first_lanes(n), v_to_f16(x));
+    return _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi16(v_first_lanes(n), p));
+}
+static inline vpairs v_set_pair(int32_t pair) // the same pair in every lane
+{
+    return _mm512_set1_epi32(pair);
+}
+static inline vpairs v_dot_pairs(vpairs sums, vpairs a, vpairs b) // sums + a.first b.first + a.second b.second
+{
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(a), "v"(b)); // gcc copies the sums of its own builtin to and fro
+    return sums;
+}
+static inline vfloat v_from_sums(vpairs sums)
+{
+    return _mm512_cvtepi32_ps(sums);
+}
+static inline void v_store_i16(int16_t *p, vfloat x) // the nearest integers, ties to even
+{
+    _mm256_storeu_si256((void *)p, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)));
 }
 
 // 2 V_LANES floats as their even and odd elements

@@ -122,29 +122,56 @@ static inline float v_reduce_max(vfloat x)
     return vmaxvq_f32(x);
 }
 
-static inline vfloat v_load_f16(const uint16_t *p)
+// The products of four pairs stay apart until v_from_sums adds each pair's.
+typedef struct vpairs {
+    int16x8_t pairs;
+    int32x4_t low, high; // sums of products of the first two pairs, and of the others
+} vpairs;
+static inline vpairs v_of_pairs(int16x8_t pairs)
 {
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+    return (vpairs){pairs, vdupq_n_s32(0), vdupq_n_s32(0)};
 }
-
-static inline vfloat v_load_f16_part(const uint16_t *p, int n)
+static inline vpairs v_no_pairs(void)
 {
-    uint16_t whole[V_LANES] = {0};
-    memcpy(whole, p, (size_t)n * sizeof *p);
-    return v_load_f16(whole);
+    return v_of_pairs(vdupq_n_s16(0));
 }
-
-static inline void v_store_f16(uint16_t *p, vfloat x)
+static inline vpairs v_load_i16_pairs(const int16_t *p)
 {
-    x = v_min(v_set(65504), v_max(v_set(-65504), x));
-    vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(x)));
+    return v_of_pairs(vld1q_s16(p));
 }
-
-static inline void v_store_f16_part(uint16_t *p, vfloat x, int n)
+static inline vpairs v_load_i8_pairs(const int8_t *p)
 {
-    uint16_t whole[V_LANES];
-    v_store_f16(whole, x);
-    memcpy(p, whole, (size_t)n * sizeof *p);
+    return v_of_pairs(vmovl_s8(vld1_s8(p)));
+}
+static inline vpairs v_load_i16_pairs_part(const int16_t *p, int n)
+{
+    int16_t whole[2 * V_LANES] = {0};
+    memcpy(whole, p, (size_t)n * 2 * sizeof *p);
+    return v_load_i16_pairs(whole);
+}
+static inline vpairs v_load_i8_pairs_part(const int8_t *p, int n)
+{
+    int8_t whole[2 * V_LANES] = {0};
+    memcpy(whole, p, (size_t)n * 2);
+    return v_load_i8_pairs(whole);
+}
+static inline vpairs v_set_pair(int32_t pair)
+{
+    return v_of_pairs(vreinterpretq_s16_s32(vdupq_n_s32(pair)));
+}
+static inline vpairs v_dot_pairs(vpairs sums, vpairs a, vpairs b)
+{
+    sums.low = vmlal_s16(sums.low, vget_low_s16(a.pairs), vget_low_s16(b.pairs));
+    sums.high = vmlal_high_s16(sums.high, a.pairs, b.pairs);
+    return sums;
+}
+static inline vfloat v_from_sums(vpairs sums)
+{
+    return vcvtq_f32_s32(vpaddq_s32(sums.low, sums.high));
+}
+static inline void v_store_i16(int16_t *p, vfloat x)
+{
+    vst1_s16(p, vqmovn_s32(vcvtnq_s32_f32(x)));
 }
 
 static inline void v_load_pairs(const float *p, vfloat *even, vfloat *odd)

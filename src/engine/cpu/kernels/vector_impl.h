@@ -163,31 +163,72 @@ void KERNEL(softcap)(float *x, int n, float scale, float cap)
     }
 }
 
-static void store_f16(const float *key, const float *value, int head_dim, uint16_t *key_column,
-                      uint16_t *value_row)
+// A NaN or an infinity makes the scale NaN: it shows in every product.
+ALWAYS_INLINE float scale_of(dtype type, const float *x, int n)
 {
-    for (int i = 0; i < head_dim; i += V_LANES) {
-        int left = head_dim - i, count = left < V_LANES ? left : V_LANES;
-        uint16_t column[V_LANES];
-        v_store_f16(column, load(key + i, left));
-        for (int j = 0; j < count; j++) key_column[(i + j) * KV_PAGE_TOKENS] = column[j];
-        if (left >= V_LANES)
-            v_store_f16(value_row + i, v_load(value + i));
-        else
-            v_store_f16_part(value_row + i, v_load_part(value + i, left), left);
+    vfloat largest = v_set(0), zeros = v_set(0);
+    for (int i = 0; i < n; i += V_LANES) {
+        vfloat value = load(x + i, n - i);
+        largest = v_max(largest, v_abs(value));
+        zeros = v_fma(value, v_set(0), zeros);
+    }
+    return v_reduce_max(largest) / (float)kv_largest(type) + v_reduce_add(zeros);
+}
+
+// x / scale as integers of 16 bits, with room for V_LANES more behind them.
+ALWAYS_INLINE void to_integers(const float *x, int n, float scale, int16_t *integers)
+{
+    vfloat inverse = v_set(scale > 0 && scale < INFINITY && 1 / scale < INFINITY ? 1 / scale : 0);
+    for (int i = 0; i < n; i += V_LANES) v_store_i16(integers + i, v_mul(load(x + i, n - i), inverse));
+}
+
+// One group of dimensions; pair by pair, since neighbouring slots are other threads'.
+static void store_key(const float *key, int first, int count, dtype type, int slot, float *scale, char *data)
+{
+    enum { PIECE = 64 };
+    int16_t integers[PIECE + V_LANES];
+    *scale = scale_of(type, key + first, count);
+    for (int at = 0; at < count; at += PIECE) {
+        int n = count - at < PIECE ? count - at : PIECE;
+        to_integers(key + first + at, n, *scale, integers);
+        integers[n] = n % 2 ? 0 : integers[n];
+        for (int i = 0; i < n; i += 2) {
+            size_t to = kv_key_at(type, slot, first + at + i);
+            if (type == DTYPE_I16) memcpy(data + to * 2, integers + i, 4);
+            else data[to] = (char)integers[i], data[to + 1] = (char)integers[i + 1];
+        }
     }
 }
 
-void KERNEL(kv_store)(const float *key, const float *value, int head_dim, dtype kv_type, int slot, void *keys,
-                      void *values)
+static void store_value(const float *value, int head_dim, dtype type, int slot, float *scale, char *data)
 {
-    size_t row = (size_t)slot * (size_t)head_dim;
-    if (kv_type == DTYPE_F16) {
-        store_f16(key, value, head_dim, (uint16_t *)keys + slot, (uint16_t *)values + row);
+    enum { PIECE = 64 };
+    int16_t integers[PIECE + V_LANES];
+    *scale = scale_of(type, value, head_dim);
+    for (int at = 0; at < head_dim; at += PIECE) {
+        int n = head_dim - at < PIECE ? head_dim - at : PIECE;
+        to_integers(value + at, n, *scale, integers);
+        for (int i = 0; i < n; i++) {
+            size_t to = kv_value_at(type, head_dim, slot, at + i);
+            if (type == DTYPE_I16) ((int16_t *)(void *)data)[to] = integers[i];
+            else data[to] = (char)integers[i];
+        }
+    }
+}
+
+void KERNEL(kv_store)(const float *key, const float *value, int head_dim, dtype type, int slot, void *keys, void *values)
+{
+    if (type == DTYPE_F32) {
+        for (int i = 0; i < head_dim; i++) ((float *)keys)[kv_key_at(type, slot, i)] = key[i];
+        memcpy((float *)values + kv_value_at(type, head_dim, slot, 0), value, (size_t)head_dim * sizeof *value);
         return;
     }
-    for (int i = 0; i < head_dim; i++) ((float *)keys)[i * KV_PAGE_TOKENS + slot] = key[i];
-    memcpy((float *)values + row, value, (size_t)head_dim * sizeof *value);
+    int group = kv_group_dims(type, head_dim);
+    char *key_data = (char *)keys + kv_key_scale_bytes(type, head_dim);
+    for (int first = 0; first < head_dim; first += group)
+        store_key(key, first, head_dim - first < group ? head_dim - first : group, type, slot,
+                  (float *)keys + first / group * KV_PAGE_TOKENS + slot, key_data);
+    store_value(value, head_dim, type, slot, (float *)values + slot, (char *)values + kv_value_scale_bytes(type));
 }
 
 void KERNEL(vector_apply)(vector_function function, const float *x, int n, float *y)

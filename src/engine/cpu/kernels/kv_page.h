@@ -1,0 +1,59 @@
+// What a page of the KV cache looks like: KV_PAGE_TOKENS tokens of one kv head. Float pages are
+//     keys [head_dim][64], transposed: a token is a column; values [64][head_dim].
+// Integer pages stand for integer * scale. Neighbouring dimensions of a key, and neighbouring tokens of a value, lie side
+// by side, so that a product of two pairs is one instruction:
+//     keys: scales [groups][64], then [pairs of dimensions][64][2]; an odd last dimension is paired with zeros
+//     values: scales [64], then [pairs of tokens][head_dim][2]
+#ifndef ENGINE_CPU_KV_PAGE_H
+#define ENGINE_CPU_KV_PAGE_H
+#include "formats/dtype.h"
+#include <stdint.h>
+
+enum { KV_PAGE_TOKENS = 64, KV_SEGMENT_PAGES = 4, KV_SEGMENT_TOKENS = KV_SEGMENT_PAGES * KV_PAGE_TOKENS };
+
+// Largest integers of the cache, and of what they are multiplied by.
+enum { KV_I16_MAX = 8191, KV_I8_MAX = 127, KV_FACTOR_MAX = 32767 };
+
+static inline int kv_largest(dtype type) { return type == DTYPE_I8 ? KV_I8_MAX : KV_I16_MAX; }
+// What the magnitudes of the factors may add up to, before they are rounded: no sum of products overflows 32 bits.
+static inline float kv_sum_limit(dtype type) { return 260000.0f * (float)(KV_I16_MAX / kv_largest(type)); }
+
+// Dimensions of a key that share a scale: 16 bits have room for the largest ones beside the others.
+static inline int kv_group_dims(dtype type, int head_dim) { return type == DTYPE_I8 && head_dim > 32 ? 32 : head_dim; }
+static inline int kv_groups(dtype type, int head_dim)
+{
+    int dims = kv_group_dims(type, head_dim);
+    return (head_dim + dims - 1) / dims;
+}
+
+static inline int kv_even(int dims) { return (dims + 1) & ~1; }
+
+static inline size_t kv_key_scale_bytes(dtype type, int head_dim)
+{
+    return type == DTYPE_F32 ? 0 : (size_t)kv_groups(type, head_dim) * KV_PAGE_TOKENS * sizeof(float);
+}
+static inline size_t kv_value_scale_bytes(dtype type) { return type == DTYPE_F32 ? 0 : KV_PAGE_TOKENS * sizeof(float); }
+
+static inline size_t kv_key_bytes(dtype type, int head_dim)
+{
+    size_t dims = (size_t)(type == DTYPE_F32 ? head_dim : kv_even(head_dim));
+    return kv_key_scale_bytes(type, head_dim) + KV_PAGE_TOKENS * dims * dtype_size(type);
+}
+static inline size_t kv_value_bytes(dtype type, int head_dim)
+{
+    return kv_value_scale_bytes(type) + KV_PAGE_TOKENS * (size_t)head_dim * dtype_size(type);
+}
+
+// Where dimension `dim` of the token in slot `slot` lies, in elements behind the scales.
+static inline size_t kv_key_at(dtype type, int slot, int dim)
+{
+    if (type == DTYPE_F32) return (size_t)dim * KV_PAGE_TOKENS + (size_t)slot;
+    return ((size_t)(dim / 2) * KV_PAGE_TOKENS + (size_t)slot) * 2 + (size_t)(dim % 2);
+}
+static inline size_t kv_value_at(dtype type, int head_dim, int slot, int dim)
+{
+    if (type == DTYPE_F32) return (size_t)slot * (size_t)head_dim + (size_t)dim;
+    return ((size_t)(slot / 2) * (size_t)head_dim + (size_t)dim) * 2 + (size_t)(slot % 2);
+}
+
+#endif
