@@ -132,6 +132,7 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
     if (status == LLM_OK) status = open_engine(options, &model->device, err);
     if (status == LLM_OK)
         status = check_memory(spec, model->directory, &files, adapted ? &own : NULL, options, model->device, err);
+    if (status == LLM_OK) status = identify(model, spec, &files, &own, err); // now: the load gives the pages back that it looks at
     if (status == LLM_OK) {
         text_job text;
         text_job_start(&text, model);
@@ -143,7 +144,6 @@ llm_status loaded_model_open(const llm_model_spec *spec, const llm_mlx_options *
         model->context_length = files.desc.context_length;
         if (spec->context_length > 0 && spec->context_length < model->context_length) model->context_length = spec->context_length;
         find_end_tokens(model, &files.config);
-        status = identify(model, spec, &files, &own, err);
         model->precision = options->precision;
         model->kv_bits = options->kv_bits;
     }

