@@ -218,6 +218,9 @@ static void attend_rows(const kernels *table, const problem *p, int first, int r
     edge_free(&out);
 }
 
+// fmax, whose loops the cross compiler (GCC 12 for arm64) cannot compile.
+static double larger(double a, double b) { return a > b ? a : b; }
+
 // Softmax of one row in double. `allowed`: what rounding of the query and of the weights may cost.
 static bool reference(const problem *p, int row, double *out, double *allowed)
 {
@@ -228,7 +231,7 @@ static bool reference(const problem *p, int row, double *out, double *allowed)
         double score = 0;
         for (int i = 0; i < p->head_dim; i++) {
             double key = key_of(p->type, &p->page[slot / KV_PAGE_TOKENS], p->head_dim, slot % KV_PAGE_TOKENS, i);
-            largest_key = fmax(largest_key, fabs(key));
+            largest_key = larger(largest_key, fabs(key));
             score += query[i] * key;
         }
         if (p->softcap != 0) score = p->softcap * tanh(score / p->softcap);
@@ -239,7 +242,7 @@ static bool reference(const problem *p, int row, double *out, double *allowed)
         sum += weight;
         for (int i = 0; i < p->head_dim; i++) {
             double value = value_of(p->type, &p->page[slot / KV_PAGE_TOKENS], p->head_dim, slot % KV_PAGE_TOKENS, i);
-            largest_value = fmax(largest_value, fabs(value));
+            largest_value = larger(largest_value, fabs(value));
             out[i] += weight * value;
         }
     }
