@@ -11,19 +11,19 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-// What a tokenizer takes for each byte of its file, and everything else of a process that holds a model: measured on Gemma 3's
-// (16 MB) and SmolLM2's (2 MB).
-enum { TOKENIZER_FACTOR = 2, PROCESS_BYTES = 4500000 };
+// What a tokenizer takes for each byte of its file, kept and while it is read, and everything else of a process that holds a
+// model: measured on Gemma 3's (16 MB) and SmolLM2's (2 MB).
+enum { TOKENIZER_FACTOR = 2, TOKENIZER_LOADING_FACTOR = 5, PROCESS_BYTES = 4500000 };
 
 // ---- Estimates --------------------------------------------------------------------------------------------
 
-static uint64_t tokenizer_bytes(const char *directory)
+static uint64_t tokenizer_file_bytes(const char *directory)
 {
     struct stat st;
     char *path = path_join(directory, "tokenizer.json");
     bool found = path && !stat(path, &st) && st.st_size > 0;
     mem_free(path);
-    return PROCESS_BYTES + (found ? (uint64_t)st.st_size * TOKENIZER_FACTOR : 0);
+    return found ? (uint64_t)st.st_size : 0;
 }
 
 static int choose_context(int wanted, int models)
@@ -41,7 +41,7 @@ typedef struct subject {
     uint64_t total; // that the spec claims; 0: none
 } subject;
 
-// What reading an adapter takes besides, as floats, until the engine has it. The KV cache comes later.
+// What reading an adapter takes besides, as floats, until the engine has it.
 static uint64_t adapter_arrays(const subject *s)
 {
     uint64_t bytes = 0;
@@ -60,9 +60,14 @@ static llm_status add_adapter(const subject *s, llm_memory_estimate *estimate, l
     llm_status status = engine_estimate_adapter(s->device, &s->files->desc, s->own->layers, s->own->num_layers, &more, err);
     estimate->weights_bytes += more.weights_bytes;
     estimate->work_bytes += more.work_bytes;
-    uint64_t loading = adapter_arrays(s);
-    if (loading > estimate->kv_bytes + estimate->work_bytes) estimate->work_bytes = loading - estimate->kv_bytes;
     return status;
+}
+
+// What goes when the model is loaded, before the KV cache and the buffers are used.
+static void add_loading(const subject *s, uint64_t tokenizer_file, llm_memory_estimate *estimate)
+{
+    uint64_t loading = adapter_arrays(s) + tokenizer_file * TOKENIZER_LOADING_FACTOR + PROCESS_BYTES;
+    if (loading > estimate->kv_bytes + estimate->work_bytes) estimate->work_bytes = loading - estimate->kv_bytes;
 }
 
 static llm_status estimate_context(int context, const subject *s, llm_memory_estimate *estimate, llm_error *err)
@@ -77,8 +82,10 @@ static llm_status estimate_context(int context, const subject *s, llm_memory_est
     estimate->weights_bytes = whole.weights_bytes;
     estimate->kv_bytes_per_token = few.kv_bytes / FEW;
     estimate->kv_bytes = whole.kv_bytes;
-    estimate->work_bytes = whole.work_bytes + tokenizer_bytes(s->directory);
+    uint64_t tokenizer_file = tokenizer_file_bytes(s->directory);
+    estimate->work_bytes = whole.work_bytes + tokenizer_file * TOKENIZER_FACTOR + PROCESS_BYTES;
     status = add_adapter(s, estimate, err);
+    add_loading(s, tokenizer_file, estimate);
     estimate->total_bytes = s->total ? s->total : estimate->weights_bytes + estimate->kv_bytes + estimate->work_bytes;
     return status;
 }

@@ -121,7 +121,7 @@ static llm_status load_block(loader *l, const block_desc *desc, cpu_block *block
     block_places(block, places);
     llm_status status = LLM_OK;
     for (size_t i = 0; status == LLM_OK && i < sizeof norms / sizeof *norms; i++) status = load_norm(l, norms[i].desc, norms[i].norm);
-    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) 
+    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++)
         status = load_linear(l, linears[i], places[i], i ? &places[i - 1]->matrix : NULL);
     return status;
 }
