@@ -12,8 +12,6 @@ extern const engine_methods cpu_engine_methods;
 enum { MAX_CHUNK_ROWS = 256 };
 // Rows whose logits are computed together when they need a buffer of their own.
 enum { LOGIT_ROWS = 16 };
-// Rows up to which an item of a product goes on with its results.
-enum { MAX_FEW_ROWS = 8 };
 
 typedef struct cpu_engine {
     const kernels *kernels;
@@ -57,7 +55,6 @@ typedef struct work_buffers {
     float *q, *k, *v;       // [rows][heads * head_dim]
     float *gate, *up;       // [rows][ffn size]
     activations input;      // [rows][widest input of a linear]
-    activations few;        // [MAX_FEW_ROWS][ffn size]: the down projection's input while `input` is still being read
     size_t hidden_stride, q_stride, kv_stride, ffn_stride;
     float *cosine, *sine;   // [ropes][rows][max rope dims / 2]
     size_t rope_stride;     // floats of one row

@@ -1,6 +1,6 @@
 // The forward pass: a batch's tokens go through all layers in chunks of rows; each step is one job of the pool.
 #include "base/mem.h"
-#include "engine/cpu/products.h"
+#include "engine/cpu/cpu_engine.h"
 #include <math.h>
 #include <string.h>
 
@@ -20,7 +20,6 @@ typedef struct chunk {
     int positions[MAX_CHUNK_ROWS];
     int spans_of[MAX_CHUNK_ROWS];       // row -> span
     bool narrow[MAX_CHUNK_ROWS];        // the row is part of a prompt: its activations are quantised with fewer bits
-    bool few;                           // so few rows that steps between products are done where a product's results are: see below
     int logit_rows[MAX_CHUNK_ROWS];     // rows whose logits are wanted
 } chunk;
 
@@ -49,7 +48,102 @@ void cpu_model_run(cpu_model *model, int num_items, pool_function function, void
     thread_pool_run(model->engine->pool, num_items, run_guarded, &g);
 }
 
-static void shape_input(cpu_model *model, int cols, int rows) { activations_shape(&model->work.input, cols, rows); }
+// ---- Linears
+
+// Matrices that read the same input, and where their results go.
+typedef struct matmul_group {
+    const packed_matrix *matrices[3];
+    float *results[3];
+    size_t strides[3];
+    int count;
+} matmul_group;
+
+typedef struct matmul_job {
+    cpu_model *model;
+    const matmul_group *group;
+    int num_rows, tiles_per_item, rows_per_item, row_items;
+    int first_item[4];        // of each matrix; the last is their sum
+} matmul_job;
+
+static void add_to_group(matmul_group *group, const cpu_linear *linear, float *result, size_t stride)
+{
+    if (!linear->matrix.data) return;
+    group->matrices[group->count] = &linear->matrix;
+    group->results[group->count] = result;
+    group->strides[group->count++] = stride;
+}
+
+static bool uses_integers(const cpu_model *model, const packed_matrix *matrix)
+{
+    return matrix->bits && model->engine->precision == PRECISION_FAST;
+}
+
+static quantized_rows *integers_for(cpu_model *model, const packed_matrix *matrix)
+{
+    activations *input = &model->work.input;
+    return matrix->group_size == 32 ? &input->by_32 : matrix->group_size == 64 ? &input->by_64 : &input->by_128;
+}
+
+static void matmul_item(void *arg, int item, int thread)
+{
+    (void)thread;
+    const matmul_job *job = arg;
+    int which = 0;
+    while (item >= job->first_item[which + 1]) which++;
+    const packed_matrix *matrix = job->group->matrices[which];
+    item -= job->first_item[which];
+    int tile = item / job->row_items * job->tiles_per_item, tile_end = tile + job->tiles_per_item;
+    int row = item % job->row_items * job->rows_per_item, row_end = row + job->rows_per_item;
+    if (tile_end > matrix->num_tiles) tile_end = matrix->num_tiles;
+    if (row_end > job->num_rows) row_end = job->num_rows;
+    const kernels *k = job->model->engine->kernels;
+    const activations *input = &job->model->work.input;
+    float *result = job->group->results[which];
+    size_t stride = job->group->strides[which];
+    if (uses_integers(job->model, matrix))
+        k->matmul_affine(matrix, tile, tile_end, integers_for(job->model, matrix), row, row_end, result, stride);
+    else k->matmul_float(matrix, tile, tile_end, input->values, input->stride, row, row_end, result, stride);
+}
+
+// Few rows wait for memory: long runs of tiles. Many rows wait for arithmetic: pieces that fit the caches.
+static void run_group(cpu_model *model, const matmul_group *group, int num_rows)
+{
+    int threads = thread_pool_size(model->engine->pool), tiles = 0;
+    matmul_job job = {.model = model, .group = group, .num_rows = num_rows};
+    for (int i = 0; i < group->count; i++) tiles += group->matrices[i]->num_tiles;
+    job.rows_per_item = num_rows < 64 ? num_rows : 64;
+    job.row_items = (num_rows + job.rows_per_item - 1) / job.rows_per_item;
+    job.tiles_per_item = tiles / (threads * 4) > 1 ? tiles / (threads * 4) : 1;
+    for (int i = 0; i < group->count; i++)
+        job.first_item[i + 1] = job.first_item[i] +
+                                (group->matrices[i]->num_tiles + job.tiles_per_item - 1) / job.tiles_per_item * job.row_items;
+    for (int i = group->count; i < 3; i++) job.first_item[i + 1] = job.first_item[group->count];
+    cpu_model_run(model, job.first_item[group->count], matmul_item, &job);
+}
+
+// Makes the integer forms of a row of the input that the matrices read. shape_input has said how wide
+// they are.
+static void quantize_input(cpu_model *model, const matmul_group *group, int row, bool narrow)
+{
+    activations *input = &model->work.input;
+    const quantized_rows *done[3];
+    for (int i = 0, forms = 0; i < group->count; i++) {
+        if (!uses_integers(model, group->matrices[i])) continue;
+        const quantized_rows *rows = integers_for(model, group->matrices[i]);
+        bool again = false;
+        for (int j = 0; j < forms; j++) again |= done[j] == rows;
+        if (again) continue;
+        done[forms++] = rows;
+        model->engine->kernels->quantize_rows(input->values + (size_t)row * input->stride, input->stride, 1, narrow, rows, row);
+    }
+}
+
+// Sets the shape that the next products read.
+static void shape_input(cpu_model *model, int cols, int rows)
+{
+    quantized_rows *forms[3] = {&model->work.input.by_32, &model->work.input.by_64, &model->work.input.by_128};
+    for (int i = 0; i < 3; i++) forms[i]->cols = cols, forms[i]->num_rows = rows;
+}
 
 // ---- Steps over rows
 
@@ -117,10 +211,9 @@ static void embed_row(chunk *c, int row)
 static void attention_group(const chunk *c, matmul_group *group)
 {
     const work_buffers *work = &c->model->work;
-    group->input = &work->input;
-    matmul_group_add(group, &c->block->q, work->q, work->q_stride);
-    matmul_group_add(group, &c->block->k, work->k, work->kv_stride);
-    matmul_group_add(group, &c->block->v, work->v, work->kv_stride);
+    add_to_group(group, &c->block->q, work->q, work->q_stride);
+    add_to_group(group, &c->block->k, work->k, work->kv_stride);
+    add_to_group(group, &c->block->v, work->v, work->kv_stride);
 }
 
 static void before_attention(chunk *c, int row)
@@ -128,7 +221,7 @@ static void before_attention(chunk *c, int row)
     matmul_group group = {0};
     attention_group(c, &group);
     apply_norm(c->model->engine->kernels, &c->block->pre_attention, hidden_row(c, row), input_row(c, row), c->model->desc.hidden_size);
-    matmul_group_quantize(c->model, &group, row, c->narrow[row]);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void turn(const chunk *c, float *heads, int num_heads, int row)
@@ -142,57 +235,44 @@ static void turn(const chunk *c, float *heads, int num_heads, int row)
                                         c->model->work.sine + at, rope->dims, rope->traditional, rope->scale);
 }
 
-// Norm, position and scale of some heads' queries. A norm over all heads needs all of them.
-static void finish_queries(chunk *c, int row, int head, int count)
-{
-    const kernels *k = c->model->engine->kernels;
-    const attention_desc *attention = &c->desc->attention;
-    float *q = c->model->work.q + (size_t)row * c->model->work.q_stride + (size_t)head * (size_t)attention->head_dim;
-    apply_norm(k, &c->block->q_norm, q, q, count * attention->head_dim);
-    turn(c, q, count, row);
-    k->softcap(q, count * attention->head_dim, attention->scale, 0);
-}
-
-// Norm and position of some heads' keys; they and the values go to the cache.
-static void finish_keys(chunk *c, int row, int head, int count)
-{
-    const kernels *k = c->model->engine->kernels;
-    const attention_desc *attention = &c->desc->attention;
-    size_t dim = (size_t)attention->head_dim, at = (size_t)row * c->model->work.kv_stride + (size_t)head * dim;
-    float *key = c->model->work.k + at, *value = c->model->work.v + at;
-    apply_norm(k, &c->block->k_norm, key, key, count * attention->head_dim);
-    turn(c, key, count, row);
-    const kv_cache *cache = &c->spans[c->spans_of[row]].seq->cache;
-    int page = c->positions[row] / KV_PAGE_TOKENS, slot = c->positions[row] % KV_PAGE_TOKENS;
-    for (int end = head + count; head < end; head++, key += dim, value += dim)
-        k->kv_store(key, value, attention->head_dim, cache->layout->type, slot, kv_cache_keys(cache, c->layer, head, page),
-                    kv_cache_values(cache, c->layer, head, page));
-}
-
+// Biases, norms and position of queries and keys; keys and values go to the cache.
 static void store_row(chunk *c, int row)
 {
     const kernels *k = c->model->engine->kernels;
     const work_buffers *work = &c->model->work;
-    add_bias(k, &c->block->q, work->q + (size_t)row * work->q_stride);
-    add_bias(k, &c->block->k, work->k + (size_t)row * work->kv_stride);
-    add_bias(k, &c->block->v, work->v + (size_t)row * work->kv_stride);
-    finish_queries(c, row, 0, c->desc->attention.num_heads);
-    finish_keys(c, row, 0, c->desc->attention.num_kv_heads);
+    const attention_desc *attention = &c->desc->attention;
+    float *q = work->q + (size_t)row * work->q_stride, *key = work->k + (size_t)row * work->kv_stride;
+    float *value = work->v + (size_t)row * work->kv_stride;
+    int q_size = attention->num_heads * attention->head_dim, kv_size = attention->num_kv_heads * attention->head_dim;
+    add_bias(k, &c->block->q, q);
+    add_bias(k, &c->block->k, key);
+    add_bias(k, &c->block->v, value);
+    apply_norm(k, &c->block->q_norm, q, q, q_size);
+    apply_norm(k, &c->block->k_norm, key, key, kv_size);
+    turn(c, q, attention->num_heads, row);
+    turn(c, key, attention->num_kv_heads, row);
+    k->softcap(q, q_size, attention->scale, 0);
+    const kv_cache *cache = &c->spans[c->spans_of[row]].seq->cache;
+    int page = c->positions[row] / KV_PAGE_TOKENS, slot = c->positions[row] % KV_PAGE_TOKENS;
+    for (int head = 0; head < attention->num_kv_heads; head++) {
+        size_t at = (size_t)head * (size_t)attention->head_dim;
+        k->kv_store(key + at, value + at, attention->head_dim, cache->layout->type, slot,
+                    kv_cache_keys(cache, c->layer, head, page), kv_cache_values(cache, c->layer, head, page));
+    }
 }
 
 static void quantize_attention(chunk *c, int row)
 {
     matmul_group group = {0};
-    matmul_group_add(&group, &c->block->o, NULL, 0);
-    matmul_group_quantize(c->model, &group, row, c->narrow[row]);
+    add_to_group(&group, &c->block->o, NULL, 0);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void ffn_group(const chunk *c, matmul_group *group)
 {
     const work_buffers *work = &c->model->work;
-    group->input = &work->input;
-    matmul_group_add(group, &c->block->gate, work->gate, work->ffn_stride);
-    matmul_group_add(group, &c->block->up, work->up, work->ffn_stride);
+    add_to_group(group, &c->block->gate, work->gate, work->ffn_stride);
+    add_to_group(group, &c->block->up, work->up, work->ffn_stride);
 }
 
 // hidden += residual_scale * norm(result + bias)
@@ -212,7 +292,7 @@ static void between_attention_and_ffn(chunk *c, int row)
     ffn_group(c, &group);
     add_result(c, row, &c->block->o, &c->block->post_attention);
     apply_norm(c->model->engine->kernels, &c->block->pre_ffn, hidden_row(c, row), input_row(c, row), c->model->desc.hidden_size);
-    matmul_group_quantize(c->model, &group, row, c->narrow[row]);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void activate_row(chunk *c, int row)
@@ -226,110 +306,11 @@ static void activate_row(chunk *c, int row)
     add_bias(k, &c->block->up, up);
     k->activate(c->desc->ffn.activation, gated ? gate : up, gated ? up : NULL, size, input_row(c, row));
     matmul_group group = {0};
-    matmul_group_add(&group, &c->block->down, NULL, 0);
-    matmul_group_quantize(c->model, &group, row, c->narrow[row]);
+    add_to_group(&group, &c->block->down, NULL, 0);
+    quantize_input(c->model, &group, row, c->narrow[row]);
 }
 
 static void after_ffn(chunk *c, int row) { add_result(c, row, &c->block->down, &c->block->post_ffn); }
-
-// ---- Few rows
-
-// A step between two products that one thread does alone costs decoding twice: the others wait, and it fetches from their
-// caches what they computed. So with few rows an item of a product goes on with its results: with heads of queries, or of keys and
-// values, and with parts of the feed-forward as large as a group of the next product's input. Adapters, which come between the product
-// and the rest, and narrow rows, whose quantisation looks at all of the row, take the other way.
-
-static void add_part_bias(const chunk *c, const cpu_linear *linear, int begin, int end, float *result, size_t stride)
-{
-    for (int row = 0; linear->bias && row < c->num_rows; row++)
-        c->model->engine->kernels->add_scaled(result + (size_t)row * stride + begin, linear->bias + begin, 1, end - begin);
-}
-
-// Results [begin, end) of one linear, or of two whose tiles alternate in memory, for every row, biases included.
-static void multiply_part(const chunk *c, int begin, int end, const cpu_linear *a, float *result_a, const cpu_linear *b, float *result_b, size_t stride)
-{
-    const activations *input = &c->model->work.input;
-    int tile_end = (end + TILE_ROWS - 1) / TILE_ROWS, step = b ? 1 : tile_end;
-    for (int tile = begin / TILE_ROWS; tile < tile_end; tile += step) {
-        int last = tile + step < tile_end ? tile + step : tile_end;
-        multiply_tiles(c->model, input, &a->matrix, tile, last, 0, c->num_rows, result_a, stride);
-        if (b) multiply_tiles(c->model, input, &b->matrix, tile, last, 0, c->num_rows, result_b, stride);
-    }
-    add_part_bias(c, a, begin, end, result_a, stride);
-    if (b) add_part_bias(c, b, begin, end, result_b, stride);
-}
-
-// Keys and values come first: these items are the largest.
-static void head_item(void *arg, int item, int thread)
-{
-    (void)thread;
-    chunk *c = arg;
-    const work_buffers *work = &c->model->work;
-    const attention_desc *attention = &c->desc->attention;
-    bool keys = item < attention->num_kv_heads;
-    int head = keys ? item : item - attention->num_kv_heads, begin = head * attention->head_dim, end = begin + attention->head_dim;
-    if (keys) multiply_part(c, begin, end, &c->block->k, work->k, &c->block->v, work->v, work->kv_stride);
-    else multiply_part(c, begin, end, &c->block->q, work->q, NULL, NULL, work->q_stride);
-    for (int row = 0; row < c->num_rows; row++) (keys ? finish_keys : finish_queries)(c, row, head, 1);
-}
-
-static bool heads_stand_alone(const chunk *c)
-{
-    const attention_desc *attention = &c->desc->attention;
-    const cpu_norm *norms[] = {&c->block->q_norm, &c->block->k_norm};
-    bool alone = c->few && attention->head_dim % TILE_ROWS == 0 &&
-                 attention->num_heads + attention->num_kv_heads >= 2 * thread_pool_size(c->model->engine->pool);
-    for (int i = 0; i < 2; i++) alone = alone && (norms[i]->kind == NORM_NONE || norms[i]->size == attention->head_dim);
-    return alone;
-}
-
-// Inputs [begin, end) of the down projection, as integers if it wants them. Both are whole groups.
-static void quantize_part(const chunk *c, int row, int begin, int end)
-{
-    const activations *next = &c->model->work.few;
-    const packed_matrix *matrix = &c->block->down.matrix;
-    if (!uses_integers(c->model, matrix)) return;
-    quantized_rows part = *activations_integers(next, matrix);
-    size_t at = (size_t)row * (size_t)part.cols + (size_t)begin, group = at / (size_t)part.group_size;
-    part.num_rows = 1, part.cols = end - begin;
-    part.hi += at, part.lo += at, part.wide += at / 32;
-    part.scale += group, part.sum += group;
-    part.narrow += row;
-    c->model->engine->kernels->quantize_rows(next->values + (size_t)row * next->stride + begin, next->stride, 1, false, &part, 0);
-}
-
-// Results of an item: whole tiles, and whole groups of what comes next. Items are as large as in other products: between two
-// of them a thread's stream from memory stops.
-static int ffn_part(const chunk *c)
-{
-    int group = c->block->down.matrix.group_size == 128 ? 128 : 64, items = ITEMS_PER_THREAD * thread_pool_size(c->model->engine->pool);
-    return (c->desc->ffn.size / items + group - 1) / group * group;
-}
-
-static void ffn_item(void *arg, int item, int thread)
-{
-    (void)thread;
-    chunk *c = arg;
-    const work_buffers *work = &c->model->work;
-    int size = c->desc->ffn.size, part = ffn_part(c), begin = item * part, end = begin + part < size ? begin + part : size;
-    bool gated = c->block->gate.matrix.data != NULL;
-    if (gated) multiply_part(c, begin, end, &c->block->gate, work->gate, &c->block->up, work->up, work->ffn_stride);
-    else multiply_part(c, begin, end, &c->block->up, work->up, NULL, NULL, work->ffn_stride);
-    for (int row = 0; row < c->num_rows; row++) {
-        const float *up = work->up + (size_t)row * work->ffn_stride + begin, *gate = work->gate + (size_t)row * work->ffn_stride + begin;
-        c->model->engine->kernels->activate(c->desc->ffn.activation, gated ? gate : up, gated ? up : NULL, end - begin,
-                                            work->few.values + (size_t)row * work->few.stride + begin);
-        quantize_part(c, row, begin, end);
-    }
-}
-
-static bool is_few(const chunk *c)
-{
-    bool few = c->num_rows <= MAX_FEW_ROWS && thread_pool_size(c->model->engine->pool) > 1; // one thread waits for nobody
-    for (int row = 0; few && row < c->num_rows; row++) few = !c->narrow[row];
-    for (int span = 0; few && span < c->num_spans; span++) few = c->spans[span].seq->num_adapters == 0;
-    return few;
-}
 
 // ---- A layer, and the head
 
@@ -339,39 +320,6 @@ static void adapt(const chunk *c, lora_place place, float *result, size_t stride
     lora_add(c->model, c->spans, c->num_spans, c->layer, place, result, stride);
 }
 
-static void project_heads(chunk *c)
-{
-    work_buffers *work = &c->model->work;
-    matmul_group group = {0};
-    attention_group(c, &group);
-    matmul_group_run(c->model, &group, c->num_rows);
-    adapt(c, LORA_Q, work->q, work->q_stride);
-    adapt(c, LORA_K, work->k, work->kv_stride);
-    adapt(c, LORA_V, work->v, work->kv_stride);
-    for_rows(c, store_row);
-}
-
-static void widen_ffn(chunk *c)
-{
-    work_buffers *work = &c->model->work;
-    matmul_group group = {0};
-    ffn_group(c, &group);
-    matmul_group_run(c->model, &group, c->num_rows);
-    adapt(c, LORA_GATE, work->gate, work->ffn_stride);
-    adapt(c, LORA_UP, work->up, work->ffn_stride);
-    shape_input(c->model, c->desc->ffn.size, c->num_rows);
-    for_rows(c, activate_row);
-}
-
-static void project_back(chunk *c, const activations *input, const cpu_linear *linear, lora_place place)
-{
-    work_buffers *work = &c->model->work;
-    matmul_group group = {.input = input};
-    matmul_group_add(&group, linear, work->result, work->hidden_stride);
-    matmul_group_run(c->model, &group, c->num_rows);
-    adapt(c, place, work->result, work->hidden_stride);
-}
-
 static llm_status run_layer(chunk *c, int layer, llm_error *err)
 {
     cpu_model *model = c->model;
@@ -379,22 +327,34 @@ static llm_status run_layer(chunk *c, int layer, llm_error *err)
     c->layer = layer;
     c->desc = &model->desc.blocks[layer];
     c->block = &model->blocks[layer];
+    matmul_group qkv = {0}, output = {0}, gate_up = {0}, down = {0};
+    attention_group(c, &qkv);
+    add_to_group(&output, &c->block->o, work->result, work->hidden_stride);
+    ffn_group(c, &gate_up);
+    add_to_group(&down, &c->block->down, work->result, work->hidden_stride);
+
     shape_input(model, model->desc.hidden_size, c->num_rows);
     for_rows(c, before_attention);
-    if (heads_stand_alone(c)) cpu_model_run(model, c->desc->attention.num_heads + c->desc->attention.num_kv_heads, head_item, c);
-    else project_heads(c);
+    run_group(model, &qkv, c->num_rows);
+    adapt(c, LORA_Q, work->q, work->q_stride);
+    adapt(c, LORA_K, work->k, work->kv_stride);
+    adapt(c, LORA_V, work->v, work->kv_stride);
+    for_rows(c, store_row);
     llm_status status = attention_run(model, layer, c->spans, c->num_spans, err);
     if (status != LLM_OK) return status;
     shape_input(model, c->block->o.matrix.cols, c->num_rows);
     for_rows(c, quantize_attention);
-    project_back(c, &work->input, &c->block->o, LORA_O);
+    run_group(model, &output, c->num_rows);
+    adapt(c, LORA_O, work->result, work->hidden_stride);
     shape_input(model, model->desc.hidden_size, c->num_rows);
     for_rows(c, between_attention_and_ffn);
-    if (c->few) {
-        activations_shape(&work->few, c->desc->ffn.size, c->num_rows);
-        cpu_model_run(model, (c->desc->ffn.size + ffn_part(c) - 1) / ffn_part(c), ffn_item, c);
-    } else widen_ffn(c);
-    project_back(c, c->few ? &work->few : &work->input, &c->block->down, LORA_DOWN);
+    run_group(model, &gate_up, c->num_rows);
+    adapt(c, LORA_GATE, work->gate, work->ffn_stride);
+    adapt(c, LORA_UP, work->up, work->ffn_stride);
+    shape_input(model, c->desc->ffn.size, c->num_rows);
+    for_rows(c, activate_row);
+    run_group(model, &down, c->num_rows);
+    adapt(c, LORA_DOWN, work->result, work->hidden_stride);
     for_rows(c, after_ffn);
     return LLM_OK;
 }
@@ -416,13 +376,13 @@ static void run_head(chunk *c, int begin, int end, float *logits)
     size_t vocab = (size_t)model->desc.vocab_size, stride = (vocab + 15) & ~(size_t)15;
     bool direct = stride == vocab;
     float *result = direct ? logits : model->work.logits;
-    matmul_group group = {.input = &model->work.input, .matrices = {matrix}, .results = {result}, .strides = {stride}, .count = 1};
+    matmul_group group = {.matrices = {matrix}, .results = {result}, .strides = {stride}, .count = 1};
     shape_input(model, model->desc.hidden_size, end - begin);
     for (int i = begin; i < end; i++) {
         apply_norm(model->engine->kernels, &model->final_norm, hidden_row(c, c->logit_rows[i]), input_row(c, i - begin), model->desc.hidden_size);
-        matmul_group_quantize(model, &group, i - begin, false);
+        quantize_input(model, &group, i - begin, false);
     }
-    matmul_group_run(model, &group, end - begin);
+    run_group(model, &group, end - begin);
     for (int i = begin; i < end; i++) { // the rows that matter lie apart in the chunk, and side by side here
         chunk_span row = {.seq = c->spans[c->spans_of[c->logit_rows[i]]].seq, .row = i - begin, .rows = 1};
         lora_add(model, &row, 1, model->desc.num_blocks, LORA_HEAD, result, stride);
@@ -436,7 +396,6 @@ static void run_head(chunk *c, int begin, int end, float *logits)
 
 static llm_status run_chunk(chunk *c, float **logits, llm_error *err)
 {
-    c->few = is_few(c);
     for_rows(c, embed_row);
     for (int layer = 0; layer < c->model->desc.num_blocks; layer++) {
         if (is_interrupted(c->model)) break;

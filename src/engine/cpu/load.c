@@ -40,20 +40,6 @@ static llm_status load_norm(loader *l, const norm_desc *desc, cpu_norm *norm)
     return status;
 }
 
-// Matrices whose tiles alternate in memory, so that few tokens on several threads, which read a tile of one and then the same of the
-// other, read one stream (forward.c).
-static void interleave(packed_matrix *first, packed_matrix *second)
-{
-    if (first->num_tiles && first->num_tiles == second->num_tiles && first->tile_bytes == second->tile_bytes)
-        first->tile_stride = second->tile_stride = 2 * first->tile_bytes;
-}
-
-// Whether `second` lies in the gaps of `first`, which was loaded just before it.
-static bool alternate(const packed_matrix *first, const packed_matrix *second)
-{
-    return first->tile_stride > first->tile_bytes && second->tile_stride > second->tile_bytes;
-}
-
 enum {
     TILES_PER_ITEM = 8,
     SLICE_BYTES = 16 << 20, // of a large matrix, after which its file's pages are given back
@@ -74,12 +60,12 @@ static void fill_tiles(void *arg, int item, int thread)
     packed_matrix_fill(job->matrix, job->view, job->row_begin, begin, end);
 }
 
-// Fills a matrix that `plan` has shaped; it takes the next bytes of the model's weights, or the gaps in the one before it.
-static llm_status load_matrix(loader *l, int tensor, int row_begin, packed_matrix *matrix, const packed_matrix *before)
+// Fills a matrix that `plan` has shaped; it takes the next bytes of the model's weights.
+static llm_status load_matrix(loader *l, int tensor, int row_begin, packed_matrix *matrix)
 {
     const weight_view *view = &l->weights->views[tensor];
     if (l->measure) return LLM_OK;
-    matrix->data = before && alternate(before, matrix) ? before->data + before->tile_bytes : l->model->weights + l->done;
+    matrix->data = l->model->weights + l->done;
     int slice = (int)(SLICE_BYTES / matrix->tile_bytes) + 1;
     bool last_use = --l->uses[tensor] == 0;
     for (int tile = 0; tile < matrix->num_tiles; tile += slice) {
@@ -94,10 +80,10 @@ static llm_status load_matrix(loader *l, int tensor, int row_begin, packed_matri
     return LLM_OK;
 }
 
-static llm_status load_linear(loader *l, const linear_desc *desc, cpu_linear *linear, const packed_matrix *before)
+static llm_status load_linear(loader *l, const linear_desc *desc, cpu_linear *linear)
 {
     if (desc->weight == NO_TENSOR) return LLM_OK;
-    llm_status status = load_matrix(l, desc->weight, desc->row_begin, &linear->matrix, before);
+    llm_status status = load_matrix(l, desc->weight, desc->row_begin, &linear->matrix);
     if (status == LLM_OK) status = load_vector(l, desc->bias, desc->row_begin, desc->rows, 0, &linear->bias);
     return status;
 }
@@ -121,8 +107,7 @@ static llm_status load_block(loader *l, const block_desc *desc, cpu_block *block
     block_places(block, places);
     llm_status status = LLM_OK;
     for (size_t i = 0; status == LLM_OK && i < sizeof norms / sizeof *norms; i++) status = load_norm(l, norms[i].desc, norms[i].norm);
-    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++)
-        status = load_linear(l, linears[i], places[i], i ? &places[i - 1]->matrix : NULL);
+    for (int i = 0; status == LLM_OK && i < BLOCK_LINEARS; i++) status = load_linear(l, linears[i], places[i]);
     return status;
 }
 
@@ -154,9 +139,6 @@ static llm_status plan(loader *l)
         block_desc_linears(&desc->blocks[i], linears);
         block_places(&model->blocks[i], places);
         for (int j = 0; status == LLM_OK && j < BLOCK_LINEARS; j++) status = plan_linear(l, linears[j], places[j]);
-        if (thread_pool_size(model->engine->pool) == 1) continue;
-        interleave(&model->blocks[i].k.matrix, &model->blocks[i].v.matrix);
-        interleave(&model->blocks[i].gate.matrix, &model->blocks[i].up.matrix);
     }
     if (status == LLM_OK && !model_desc_is_tied(desc)) status = plan_linear(l, &desc->head, &model->head);
     if (status != LLM_OK) return status;
@@ -181,25 +163,15 @@ static float *buffer(work_buffers *work, size_t rows, size_t stride, bool *compl
     return memory;
 }
 
-static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group_size, size_t num_rows, size_t cols, bool *complete)
+static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group_size, size_t cols, bool *complete)
 {
-    size_t bytes = num_rows * ((cols + 31) & ~(size_t)31), groups = num_rows * (cols / (size_t)group_size + 1);
-    work->bytes += 2 * bytes + bytes / 32 + num_rows + 2 * groups * sizeof(float);
+    size_t bytes = MAX_CHUNK_ROWS * cols, groups = MAX_CHUNK_ROWS * (cols / (size_t)group_size + 1);
+    work->bytes += 2 * bytes + bytes / 32 + MAX_CHUNK_ROWS + 2 * groups * sizeof(float);
     if (!complete) return;
     *rows = (quantized_rows){.group_size = group_size, .hi = mem_alloc_aligned(64, bytes), .lo = mem_alloc_aligned(64, bytes),
                              .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float)),
-                             .narrow = mem_alloc_zero(num_rows, 1), .wide = mem_alloc_zero(bytes / 32, 1)};
+                             .narrow = mem_alloc_zero(MAX_CHUNK_ROWS, 1), .wide = mem_alloc_zero(bytes / 32, 1)};
     if (!rows->hi || !rows->lo || !rows->scale || !rows->sum || !rows->narrow || !rows->wide) *complete = false;
-}
-
-// `wanted`: which group sizes some weight has.
-static void activations_buffer(work_buffers *work, activations *a, size_t rows, size_t stride, const bool wanted[3], bool *complete)
-{
-    quantized_rows *forms[3] = {&a->by_32, &a->by_64, &a->by_128};
-    a->stride = stride;
-    a->values = buffer(work, rows, stride, complete);
-    for (int i = 0; i < 3; i++)
-        if (wanted[i]) quantized_buffer(work, forms[i], 32 << i, rows, stride, complete);
 }
 
 // Notes that a matrix of this model reads integers in groups of its size.
@@ -235,6 +207,7 @@ static void create_buffers(cpu_model *model, bool *complete)
     }
     for (int i = 0; i < desc->num_ropes; i++) widen(&rope_dims, desc->ropes[i].dims / 2);
     work->rope_stride = rope_dims;
+    work->input.stride = input;
     size_t rows = MAX_CHUNK_ROWS;
     work->hidden = buffer(work, rows, work->hidden_stride, complete);
     work->result = buffer(work, rows, work->hidden_stride, complete);
@@ -243,11 +216,13 @@ static void create_buffers(cpu_model *model, bool *complete)
     work->v = buffer(work, rows, work->kv_stride, complete);
     work->gate = buffer(work, rows, work->ffn_stride, complete);
     work->up = buffer(work, rows, work->ffn_stride, complete);
-    activations_buffer(work, &work->input, rows, input, wanted, complete);
-    activations_buffer(work, &work->few, MAX_FEW_ROWS, work->ffn_stride, wanted, complete);
+    work->input.values = buffer(work, rows, input, complete);
     work->cosine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
     work->sine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
     if (desc->vocab_size % TILE_ROWS) work->logits = buffer(work, LOGIT_ROWS, padded((size_t)desc->vocab_size), complete);
+    quantized_rows *forms[3] = {&work->input.by_32, &work->input.by_64, &work->input.by_128};
+    for (int i = 0; i < 3; i++)
+        if (wanted[i]) quantized_buffer(work, forms[i], 32 << i, input, complete);
     size_t attention = attention_scratch_bytes(desc) * (size_t)thread_pool_size(model->engine->pool);
     work->bytes += attention;
     if (complete && !(work->attention = mem_alloc_aligned(64, attention))) *complete = false;
@@ -263,10 +238,10 @@ static llm_status load_all(loader *l)
     llm_status status = model_desc_copy(desc, &model->desc, l->err);
     if (status == LLM_OK) status = plan(l);
     if (status == LLM_OK) status = kv_layout_create(&model->kv, desc, model->engine->kv_type, l->err);
-    if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, &model->embedding, NULL);
+    if (status == LLM_OK) status = load_matrix(l, desc->embedding, 0, &model->embedding);
     for (int i = 0; status == LLM_OK && i < desc->num_blocks; i++) status = load_block(l, &desc->blocks[i], &model->blocks[i]);
     if (status == LLM_OK) status = load_norm(l, &desc->final_norm, &model->final_norm);
-    if (status == LLM_OK && !model_desc_is_tied(desc)) status = load_linear(l, &desc->head, &model->head, NULL);
+    if (status == LLM_OK && !model_desc_is_tied(desc)) status = load_linear(l, &desc->head, &model->head);
     if (status == LLM_OK && model_desc_is_tied(desc)) status = load_vector(l, desc->head.bias, 0, desc->vocab_size, 0, &model->head.bias);
     if (status == LLM_OK) create_buffers(model, l->measure ? NULL : &complete);
     return complete ? status : error_no_memory(l->err, "the buffers of a forward pass");
@@ -323,21 +298,14 @@ static void free_quantized(quantized_rows *rows)
     mem_free(rows->wide);
 }
 
-static void free_activations(activations *a)
-{
-    mem_free(a->values);
-    free_quantized(&a->by_32);
-    free_quantized(&a->by_64);
-    free_quantized(&a->by_128);
-}
-
 static void free_buffers(work_buffers *work)
 {
-    float *floats[] = {work->hidden, work->result, work->q, work->k, work->v, work->gate, work->up,
+    float *floats[] = {work->hidden, work->result, work->q, work->k, work->v, work->gate, work->up, work->input.values,
                        work->cosine, work->sine, work->logits, work->partial};
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) mem_free(floats[i]);
-    free_activations(&work->input);
-    free_activations(&work->few);
+    free_quantized(&work->input.by_32);
+    free_quantized(&work->input.by_64);
+    free_quantized(&work->input.by_128);
     mem_free(work->attention);
     mem_free(work->units);
 }

@@ -227,7 +227,7 @@ static void outer_item(void *arg, int item, int thread)
         const lora_piece *piece = job_piece(job, use);
         if (!piece->a.data) continue;
         packed_matrix part = piece->b; // these tiles as a matrix of their own, so that the product lies at its start
-        part.data += (size_t)tile * part.tile_stride;
+        part.data += (size_t)tile * part.tile_bytes;
         part.num_tiles = tiles;
         part.rows = width;
         k->matmul_float(&part, 0, tiles, job->model->inner + (size_t)begin * job->model->inner_stride + at, job->model->inner_stride, 0,

@@ -53,7 +53,7 @@ llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int ro
         shape.group_size = view->group_size;
         shape.scale_type = view->scale_type;
     }
-    shape.tile_stride = shape.tile_bytes = tile_size(&shape);
+    shape.tile_bytes = tile_size(&shape);
     if (!mem_multiply((size_t)shape.num_tiles, shape.tile_bytes, &bytes)) return error_no_memory(err, "packed weights");
     *m = shape;
     return LLM_OK;
@@ -161,7 +161,7 @@ void packed_matrix_fill(packed_matrix *m, const weight_view *view, int row_begin
 {
     for (int tile = tile_begin; tile < tile_end; tile++) {
         int left = m->rows - tile * TILE_ROWS, num_rows = left < TILE_ROWS ? left : TILE_ROWS;
-        uint8_t *target = m->data + (size_t)tile * m->tile_stride;
+        uint8_t *target = m->data + (size_t)tile * m->tile_bytes;
         if (m->type == DTYPE_U32)
             fill_affine_tile(m, view, row_begin + tile * TILE_ROWS, num_rows, target);
         else

@@ -21,8 +21,7 @@ typedef struct packed_matrix {
     int bits, group_size;    // affine only
     dtype scale_type;        // affine only
     size_t tile_bytes;       // a multiple of 64
-    size_t tile_stride;      // from one tile to the next: tile_bytes, or more where tiles of another matrix lie between
-    uint8_t *data;           // [num_tiles][tile_stride], 64-byte aligned; owned where packed_matrix_create made it
+    uint8_t *data;           // [num_tiles][tile_bytes], 64-byte aligned; owned where packed_matrix_create made it
 } packed_matrix;
 
 // Checks that the view is of a kind this engine knows, and sets all but the data of a matrix of `rows` of its rows.

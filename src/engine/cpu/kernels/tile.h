@@ -33,7 +33,7 @@ static inline size_t tile_group_bytes(int bits, int group_size, dtype scale_type
 
 static inline const uint8_t *tile_at(const packed_matrix *m, int tile)
 {
-    return m->data + (size_t)tile * m->tile_stride;
+    return m->data + (size_t)tile * m->tile_bytes;
 }
 
 // Element `index` of an array of 2 or 4 byte floats.
