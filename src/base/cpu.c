@@ -1,5 +1,7 @@
 // Processor features and the number of processors that the affinity mask and the cgroup leave us.
 #include "base/cpu.h"
+#include "base/control_group.h"
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -34,44 +36,38 @@ const cpu_features *cpu_get_features(void)
     return &features;
 }
 
-// Whole processors of a quota, rounded up; 0 when the file says none.
-static int quota_of(const char *path, bool version_2)
+// Microseconds of processor time in each period: "150000 100000" (version 2), or a file for each (version 1).
+static bool read_quota(const control_group *g, int version, long long *quota, long long *period)
 {
-    FILE *file = fopen(path, "r");
-    if (!file) return 0;
-    long long quota = 0, period = 100000;
-    int fields = fscanf(file, version_2 ? "%lld %lld" : "%lld", &quota, &period);
-    fclose(file);
-    if (!version_2 && fields == 1) {
-        FILE *period_file = fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r");
-        if (period_file && fscanf(period_file, "%lld", &period) != 1) period = 100000;
-        if (period_file) fclose(period_file);
-    }
-    return fields >= 1 && quota > 0 && period > 0 ? (int)((quota + period - 1) / period) : 0;
+    char text[64];
+    *period = 100000;
+    if (version == 2) return control_group_read(g, "cpu.max", text, sizeof text) && sscanf(text, "%lld %lld", quota, period) >= 1;
+    if (!control_group_read(g, "cpu.cfs_quota_us", text, sizeof text) || sscanf(text, "%lld", quota) != 1) return false;
+    if (control_group_read(g, "cpu.cfs_period_us", text, sizeof text) && sscanf(text, "%lld", period) != 1) *period = 100000;
+    return true;
 }
 
-static int cgroup_quota(void)
+int cpu_quota(const char *root)
 {
-    char line[512], path[600];
-    int quota = 0;
-    FILE *file = fopen("/proc/self/cgroup", "r");
-    while (file && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = 0;
-        if (strncmp(line, "0::", 3) != 0) continue;
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", line + 3);
-        quota = quota_of(path, true);
+    int least = 0;
+    for (int version = 1; version <= 2; version++) {
+        control_group group;
+        if (!control_group_find(root, version, "cpu", &group)) continue;
+        do {
+            long long quota, period;
+            if (!read_quota(&group, version, &quota, &period) || quota <= 0 || period <= 0) continue;
+            long long whole = quota / period + (quota % period != 0);
+            if (whole < INT_MAX && (!least || whole < least)) least = (int)whole;
+        } while (control_group_up(&group));
     }
-    if (file) fclose(file);
-    if (!quota) quota = quota_of("/sys/fs/cgroup/cpu.max", true);
-    if (!quota) quota = quota_of("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", false);
-    return quota;
+    return least;
 }
 
 int cpu_count(void)
 {
     cpu_set_t allowed;
     int count = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-    int quota = cgroup_quota();
+    int quota = cpu_quota("");
     if (quota > 0 && quota < count) count = quota;
     return count > 0 ? count : 1;
 }

@@ -12,6 +12,9 @@ typedef struct cpu_features {
 } cpu_features;
 
 const cpu_features *cpu_get_features(void); // detected once; any thread
+// Whole processors, rounded up, that the control groups leave us, up to the root of each hierarchy; 0: no limit. `root` stands
+// before every path, "" for the real machine.
+int cpu_quota(const char *root);
 int cpu_count(void);                        // processors we may run on: affinity mask and cgroup quota, at least 1
 void cpu_model_name(char *name, size_t capacity);
 

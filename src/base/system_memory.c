@@ -1,12 +1,13 @@
 // Reads /proc/meminfo, /proc/pressure/memory and the files of the control groups; sysctl and Mach on macOS. The kernel's
 // files are read with bounds all the same; what is missing or makes no sense sets no limit.
 #include "base/system_memory.h"
+#include "base/control_group.h"
 #include "base/file.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PATH = 4096, MAX_TEXT = 16384, MAX_MOUNTS = 100000 };
+enum { MAX_PATH = CONTROL_GROUP_PATH, MAX_TEXT = 16384 };
 
 // ---- Texts of numbers -------------------------------------------------------------------------------------
 
@@ -75,131 +76,22 @@ void memory_signs_read(const char *root, memory_signs *signs)
 
 // ---- Control groups ---------------------------------------------------------------------------------------
 
-typedef struct memory_group {
-    char path[MAX_PATH];  // of the folder of this process's group
-    size_t mount_length;  // of the path: where the hierarchy begins
-} memory_group;
-
 // The files of each version.
 static const struct group_files {
-    const char *filesystem, *limits[2], *used, *caches[2];
+    const char *limits[2], *used, *caches[2];
 } files_of[] = {
-    [1] = {"cgroup", {"memory.limit_in_bytes", NULL}, "memory.usage_in_bytes", {"total_active_file", "total_inactive_file"}},
-    [2] = {"cgroup2", {"memory.max", "memory.high"}, "memory.current", {"active_file", "inactive_file"}},
+    [1] = {{"memory.limit_in_bytes", NULL}, "memory.usage_in_bytes", {"total_active_file", "total_inactive_file"}},
+    [2] = {{"memory.max", "memory.high"}, "memory.current", {"active_file", "inactive_file"}},
 };
 
-static bool has_word(const char *list, const char *word, size_t length)
-{
-    for (; list; list = strchr(list, ','), list += list != NULL)
-        if (!strncmp(list, word, length) && (!list[length] || list[length] == ',')) return true;
-    return false;
-}
-
-// Splits off the text up to `separator`; *rest is what follows, NULL: nothing.
-static char *cut(char **rest, char separator)
-{
-    char *text = *rest, *end = text ? strchr(text, separator) : NULL;
-    if (end) *end = 0;
-    *rest = end ? end + 1 : NULL;
-    return text;
-}
-
-// Lines as in a file of /proc; one that is too long is skipped. False at the end.
-static bool next_line(FILE *file, char *line, size_t capacity)
-{
-    while (fgets(line, (int)capacity, file)) {
-        char *end = strchr(line, '\n');
-        if (end) return *end = 0, true;
-        if (feof(file)) return true;
-        for (int c; (c = fgetc(file)) != '\n' && c != EOF;) {}
-    }
-    return false;
-}
-
-static FILE *open_under(const char *root, const char *name)
-{
-    char path[MAX_PATH];
-    return snprintf(path, sizeof path, "%s%s", root, name) < (int)sizeof path ? fopen(path, "re") : NULL;
-}
-
-// The group's path inside its hierarchy, from "4:memory:/a/b" (v1) or "0::/a/b" (v2).
-static bool find_membership(const char *root, int version, char *path, size_t capacity)
-{
-    char line[MAX_PATH];
-    bool found = false;
-    FILE *file = open_under(root, "/proc/self/cgroup");
-    for (int lines = 0; file && !found && lines < MAX_MOUNTS && next_line(file, line, sizeof line); lines++) {
-        char *rest = line, *number = cut(&rest, ':'), *controllers = cut(&rest, ':');
-        if (!rest) continue;
-        found = version == 2 ? !strcmp(number, "0") && !*controllers : has_word(controllers, "memory", 6);
-        if (found) found = snprintf(path, capacity, "%s", rest) < (int)capacity;
-    }
-    if (file) fclose(file);
-    return found;
-}
-
-// Where the hierarchy is mounted, and which of its groups the mount shows, from lines like
-//     36 35 98:0 /group /mount/point rw,noatime shared:1 - cgroup none rw,memory
-static bool find_mount(const char *root, int version, char mount[MAX_PATH], char group[MAX_PATH])
-{
-    char line[MAX_PATH];
-    bool found = false;
-    FILE *file = open_under(root, "/proc/self/mountinfo");
-    for (int lines = 0; file && !found && lines < MAX_MOUNTS && next_line(file, line, sizeof line); lines++) {
-        char *tail = strstr(line, " - "), *rest = line;
-        if (!tail) continue;
-        *tail = 0;
-        tail += 3;
-        for (int i = 0; i < 3; i++) cut(&rest, ' ');
-        char *shown = cut(&rest, ' '), *point = cut(&rest, ' '), *type = cut(&tail, ' ');
-        cut(&tail, ' ');
-        if (!point || strcmp(type, files_of[version].filesystem)) continue;
-        found = version == 2 || (tail && has_word(tail, "memory", 6));
-        if (!found) continue;
-        snprintf(mount, MAX_PATH, "%s", point);
-        snprintf(group, MAX_PATH, "%s", shown);
-    }
-    if (file) fclose(file);
-    return found;
-}
-
-static bool find_group(const char *root, int version, memory_group *g)
-{
-    char mount[MAX_PATH], shown[MAX_PATH], member[MAX_PATH];
-    if (!find_membership(root, version, member, sizeof member) || !find_mount(root, version, mount, shown)) return false;
-    size_t length = strcmp(shown, "/") ? strlen(shown) : 0;
-    // A mount that shows another part of the hierarchy (or a namespace outside of which we are) says what it can.
-    const char *inner = !strncmp(member, shown, length) && (member[length] == '/' || !member[length]) ? member + length : "";
-    if (strstr(inner, "..")) inner = "";
-    int needed = snprintf(g->path, sizeof g->path, "%s%s%s", root, mount, strcmp(inner, "/") ? inner : "");
-    g->mount_length = strlen(root) + strlen(mount);
-    return needed < (int)sizeof g->path;
-}
-
-// To the parent; false behind the root of the hierarchy.
-static bool go_up(memory_group *g)
-{
-    char *slash = strrchr(g->path, '/');
-    if (strlen(g->path) <= g->mount_length || !slash) return false;
-    *slash = 0;
-    return strlen(g->path) >= g->mount_length;
-}
-
-static bool read_file_of(const memory_group *g, const char *name, char *text, size_t capacity)
-{
-    char path[MAX_PATH + 40];
-    snprintf(path, sizeof path, "%s/%s", g->path, name);
-    return file_read_start(path, text, capacity);
-}
-
-static bool read_number_of(const memory_group *g, const char *name, uint64_t *value)
+static bool read_number_of(const control_group *g, const char *name, uint64_t *value)
 {
     char text[64];
-    return read_file_of(g, name, text, sizeof text) && read_number(text, value);
+    return control_group_read(g, name, text, sizeof text) && read_number(text, value);
 }
 
 // Lowers the figures to what one group allows. "max", and the number that version 1 has for it, are no limit.
-static void apply_group(const memory_group *g, const struct group_files *names, llm_system_memory *memory)
+static void apply_group(const control_group *g, const struct group_files *names, llm_system_memory *memory)
 {
     char text[MAX_TEXT];
     uint64_t limit = UINT64_MAX, value, used = 0, caches = 0;
@@ -207,7 +99,7 @@ static void apply_group(const memory_group *g, const struct group_files *names, 
         if (read_number_of(g, names->limits[i], &value)) limit = lesser(limit, value);
     if (limit >= memory->total_bytes && limit >= (uint64_t)1 << 60) return;
     read_number_of(g, names->used, &used);
-    if (read_file_of(g, "memory.stat", text, sizeof text))
+    if (control_group_read(g, "memory.stat", text, sizeof text))
         for (int i = 0; i < 2; i++)
             if (find_number(text, names->caches[i], &value) && value <= used) caches += value;
     used -= lesser(used, caches);
@@ -248,10 +140,10 @@ llm_status system_memory_read(const char *root, llm_system_memory *memory, llm_e
     if (!read_meminfo(root, memory))
         return error_set(err, LLM_IO_ERROR, "%s/proc/meminfo does not say how much memory there is", root);
     for (int version = 1; version <= 2; version++) {
-        memory_group group;
-        if (!find_group(root, version, &group)) continue;
+        control_group group;
+        if (!control_group_find(root, version, "memory", &group)) continue;
         do apply_group(&group, &files_of[version], memory);
-        while (go_up(&group));
+        while (control_group_up(&group));
     }
     char path[MAX_PATH];
     memory_stall stall;
@@ -270,18 +162,18 @@ static void note_stall(const char *path, memory_signs *signs)
 void memory_signs_read(const char *root, memory_signs *signs)
 {
     char path[MAX_PATH + 40], text[512];
-    memory_group group;
+    control_group group;
     uint64_t count;
     *signs = (memory_signs){0};
     snprintf(path, sizeof path, "%s/proc/pressure/memory", root);
     note_stall(path, signs);
-    if (!find_group(root, 2, &group)) return;
+    if (!control_group_find(root, 2, "memory", &group)) return;
     snprintf(path, sizeof path, "%s/memory.pressure", group.path);
     if (!signs->has_stall) note_stall(path, signs);
     do {
-        if (!read_file_of(&group, "memory.events", text, sizeof text)) continue;
+        if (!control_group_read(&group, "memory.events", text, sizeof text)) continue;
         if (find_number(text, "high", &count)) signs->throttled += count;
         if (find_number(text, "oom", &count)) signs->out_of_memory += count;
-    } while (go_up(&group));
+    } while (control_group_up(&group));
 }
 #endif
