@@ -65,7 +65,7 @@ bool holder_write(const llm_holder *h, buf *record)
     append_text(record, "engine", h->engine);
     for (int i = 0; i < NUM_NUMBERS; i++)
         buf_printf(record, ",\"%s\":%llu", number_rows[i].name,
-                   (unsigned long long)*(const uint64_t *)((const char *)h + number_rows[i].offset));
+                   (unsigned long long)*(const uint64_t *)(const void *)((const char *)h + number_rows[i].offset));
     buf_append_string(record, "}");
     if (record->failed || record->length >= HOLDER_RECORD) return false;
     while (record->length < HOLDER_RECORD - 1 && buf_append_char(record, ' ')) {}
@@ -108,7 +108,7 @@ static bool read_numbers(yyjson_val *root, llm_holder *h)
     for (int i = 0; right && i < NUM_NUMBERS; i++) {
         yyjson_val *number = yyjson_obj_get(root, number_rows[i].name);
         right = yyjson_is_uint(number);
-        *(uint64_t *)((char *)h + number_rows[i].offset) = yyjson_get_uint(number);
+        *(uint64_t *)(void *)((char *)h + number_rows[i].offset) = yyjson_get_uint(number);
     }
     if (right) h->context_tokens = (int)tokens, h->context_length = (int)length;
     return right;

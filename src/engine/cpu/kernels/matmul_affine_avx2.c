@@ -114,14 +114,23 @@ INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int n
     UNROLL for (int t = 0; t < num_tokens; t++) a->sums[t] = ivec_zero();
 }
 
+// For tokens `t` and, if there is one, t + 1.
+INLINE void add_pair(accumulators *a, const uint8_t *planes, const int bits, int group_size, int octet, const int8_t *hi,
+                     const int8_t *lo, size_t cols, const int num_tokens, const int t)
+{
+    UNROLL for (int part = 0; part < parts_of(bits); part++)
+        octet_dots(planes, bits, group_size, octet, part, hi + (size_t)t * cols, lo + (size_t)t * cols, cols,
+                   num_tokens - t < PAIR ? num_tokens - t : PAIR, a->sums + t);
+}
+
 INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
                              int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
                              const int num_tokens)
 {
     (void)num_tiles;
-    UNROLL for (int t = 0; t < num_tokens; t += PAIR) UNROLL for (int part = 0; part < parts_of(bits); part++)
-        octet_dots(planes[0], bits, group_size, octet, part, hi + (size_t)t * cols, lo + (size_t)t * cols, cols,
-                   num_tokens - t < PAIR ? num_tokens - t : PAIR, a->sums + t);
+    _Static_assert(MAX_TOKENS <= 2 * PAIR, "two pairs at most");
+    add_pair(a, planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, 0);
+    if (num_tokens > PAIR) add_pair(a, planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, PAIR);
 }
 
 // The products of hi alone, for the quads of a group whose bit is set.
