@@ -155,8 +155,9 @@ static llm_status cpu_seq_save(void *state, engine_state_function sink, void *us
     return status;
 }
 
-// One part of a layer: asks for it, checks that it reaches back as far as the layer's window does.
-static llm_status restore_part(cpu_seq *seq, int layer, kv_part part, int length, engine_state_function source, void *user, llm_error *err)
+// One part of a layer: asks for it, checks that it reaches back as far as the layer's window does, and as the layer's first
+// part, whose position *first keeps.
+static llm_status restore_part(cpu_seq *seq, int layer, kv_part part, int length, engine_state_function source, void *user, int64_t *first, llm_error *err)
 {
     engine_state_array array;
     llm_status status = LLM_OK;
@@ -164,7 +165,8 @@ static llm_status restore_part(cpu_seq *seq, int layer, kv_part part, int length
     int first_needed = window && length - window + 1 > 0 ? length - window + 1 : 0;
     if (!state_array(seq, layer, part, &array, &status, err)) return status;
     status = source(user, &array, err);
-    if (status == LLM_OK && (array.first_position < 0 || array.first_position > first_needed))
+    if (part == KV_KEYS) *first = array.first_position;
+    if (status == LLM_OK && (array.first_position != *first || *first < 0 || *first > first_needed))
         status = error_set(err, LLM_LOAD_FAILED, "a saved sequence does not hold what layer %d needs", layer);
     if (status == LLM_OK)
         kv_cache_write(&seq->cache, layer, part, (int)array.first_position, length - (int)array.first_position, array.data);
@@ -181,8 +183,9 @@ static llm_status cpu_seq_restore(void *state, int length, engine_state_function
     llm_status status = kv_cache_reserve(&seq->cache, length, err);
     if (status != LLM_OK) return status;
     kv_cache_advance(&seq->cache, length);
+    int64_t first = 0; // of the layer's parts, which begin with its keys
     for (int i = 0; status == LLM_OK && i < seq->cache.layout->num_layers * KV_PARTS; i++)
-        status = restore_part(seq, i / KV_PARTS, (kv_part)(i % KV_PARTS), length, source, user, err);
+        status = restore_part(seq, i / KV_PARTS, (kv_part)(i % KV_PARTS), length, source, user, &first, err);
     if (status != LLM_OK) kv_cache_trim(&seq->cache, 0);
     else kv_cache_drop_unseen(&seq->cache);
     return status;

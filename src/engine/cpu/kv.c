@@ -229,18 +229,26 @@ kv_part_shape kv_layout_part(const kv_layout *layout, int layer, kv_part part)
     return shapes[part];
 }
 
-// Element `i` of a token's part of a page.
-static uint8_t *element_at(const kv_cache *cache, int layer, kv_part part, int head, int position, int i)
+// Where a head's part begins in the page of a position, and where element `i` of the token lies behind it.
+static uint8_t *part_in_page(const kv_cache *cache, int layer, kv_part part, int head, int position)
 {
     dtype type = cache->layout->type;
-    int dim = cache->layout->layers[layer].head_dim, slot = position % KV_PAGE_TOKENS;
-    bool of_keys = part == KV_KEYS || part == KV_KEY_SCALES;
-    uint8_t *page = of_keys ? kv_cache_keys(cache, layer, head, position / KV_PAGE_TOKENS)
-                            : kv_cache_values(cache, layer, head, position / KV_PAGE_TOKENS);
+    int page = position / KV_PAGE_TOKENS;
     switch (part) {
-    case KV_KEYS: return page + kv_key_scale_bytes(type, dim) + kv_key_at(type, slot, i) * dtype_size(type);
-    case KV_VALUES: return page + kv_value_scale_bytes(type) + kv_value_at(type, dim, slot, i) * dtype_size(type);
-    default: return page + (size_t)(i * KV_PAGE_TOKENS + slot) * sizeof(float);
+    case KV_KEYS: return (uint8_t *)kv_cache_keys(cache, layer, head, page) + kv_key_scale_bytes(type, cache->layout->layers[layer].head_dim);
+    case KV_VALUES: return (uint8_t *)kv_cache_values(cache, layer, head, page) + kv_value_scale_bytes(type);
+    case KV_KEY_SCALES: return kv_cache_keys(cache, layer, head, page);
+    default: return kv_cache_values(cache, layer, head, page);
+    }
+}
+
+static size_t element_offset(const kv_layout *layout, int layer, kv_part part, int position, int i)
+{
+    int dim = layout->layers[layer].head_dim, slot = position % KV_PAGE_TOKENS;
+    switch (part) {
+    case KV_KEYS: return kv_key_at(layout->type, slot, i) * dtype_size(layout->type);
+    case KV_VALUES: return kv_value_at(layout->type, dim, slot, i) * dtype_size(layout->type);
+    default: return (size_t)(i * KV_PAGE_TOKENS + slot) * sizeof(float);
     }
 }
 
@@ -260,12 +268,14 @@ static void copy_part(const kv_cache *cache, int layer, kv_part part, int first,
     kv_part_shape shape = kv_layout_part(cache->layout, layer, part);
     size_t size = dtype_size(shape.type);
     for (int t = 0; t < tokens; t++)
-        for (int head = 0; head < cache->layout->layers[layer].num_kv_heads; head++)
+        for (int head = 0; head < cache->layout->layers[layer].num_kv_heads; head++) {
+            uint8_t *begin = part_in_page(cache, layer, part, head, first + t);
             for (int i = 0; i < shape.row; i++, data += size) {
-                uint8_t *page = element_at(cache, layer, part, head, first + t, i);
-                if (to_page) copy_to_page(shape.type, page, data);
-                else memcpy(data, page, size);
+                uint8_t *element = begin + element_offset(cache->layout, layer, part, first + t, i);
+                if (to_page) copy_to_page(shape.type, element, data);
+                else memcpy(data, element, size);
             }
+        }
 }
 
 void kv_cache_read(const kv_cache *cache, int layer, kv_part part, void *data)

@@ -28,7 +28,6 @@ typedef struct packed_matrix {
 llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int rows, llm_error *err);
 // The same, and allocates the data (not filled).
 llm_status packed_matrix_create(packed_matrix *m, const weight_view *view, int rows, llm_error *err);
-llm_status packed_matrix_shape(packed_matrix *m, const weight_view *view, int rows, llm_error *err); // allocates nothing
 void packed_matrix_free(packed_matrix *m);
 
 // Fills tiles [tile_begin, tile_end) with rows from `row_begin` of the view on; several threads may fill different tiles.
