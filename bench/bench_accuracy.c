@@ -1,24 +1,12 @@
 // What fast precision costs: mean KL divergence (nats), agreement of the best token, and perplexity, against exact
 // precision of the same engine, for prefilled and for decoded tokens apart.
 //     bench-accuracy MODEL TEXT_FILE [TOKENS] [WINDOW] [KV_BITS]
+#include "bench.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "engine/engine.h"
-#include "nn/model.h"
 #include "text/tokenizer.h"
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static llm_error err;
-
-static void check(llm_status status)
-{
-    if (status == LLM_OK) return;
-    fprintf(stderr, "bench-accuracy: %s\n", err.message);
-    exit(1);
-}
 
 typedef struct side {
     engine *device;
@@ -28,12 +16,7 @@ typedef struct side {
 static side open_side(const char *directory, engine_precision precision, int kv_bits)
 {
     side s;
-    model_files files = {0};
-    check(model_files_open(directory, &files, &err));
-    engine_weights weights = weights_for_engine(&files.weights);
-    check(engine_open("cpu", &(engine_options){.precision = precision, .kv_bits = kv_bits}, &s.device, &err));
-    check(engine_model_load(s.device, &files.desc, &weights, NULL, NULL, &s.model, &err));
-    model_files_close(&files);
+    load_model(directory, &(engine_options){.precision = precision, .kv_bits = kv_bits}, &s.device, &s.model);
     return s;
 }
 

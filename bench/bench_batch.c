@@ -2,23 +2,11 @@
 // 1, 2, 4 and 8 tokens of one sequence, as when proposed tokens are verified. Logits of every row are computed, nothing is
 // sampled. All cases by turns, medians of the rounds.
 //     bench-batch MODEL [THREADS] [CONTEXT] [ROUNDS]
+#include "bench.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "engine/engine.h"
-#include "nn/model.h"
-#include <stdio.h>
-#include <stdlib.h>
 
 enum { MOST = 8, STEPS = 16, MAX_ROUNDS = 101, PREFILL = 512 };
-
-static llm_error err;
-
-static void check(llm_status status)
-{
-    if (status == LLM_OK) return;
-    fprintf(stderr, "bench-batch: %s\n", err.message);
-    exit(1);
-}
 
 typedef struct bench {
     engine *device;
@@ -37,13 +25,7 @@ static int32_t some_token(bench *b)
 
 static void open_model(bench *b, const char *directory, int threads)
 {
-    model_files files = {0};
-    check(model_files_open(directory, &files, &err));
-    engine_weights weights = weights_for_engine(&files.weights);
-    check(engine_open("cpu", &(engine_options){.num_threads = threads}, &b->device, &err));
-    check(engine_model_load(b->device, &files.desc, &weights, NULL, NULL, &b->model, &err));
-    b->vocab_size = files.desc.vocab_size;
-    model_files_close(&files);
+    b->vocab_size = load_model(directory, &(engine_options){.num_threads = threads}, &b->device, &b->model);
 }
 
 static void fill_context(bench *b)
@@ -94,12 +76,6 @@ static double time_tokens(bench *b, int rows)
         check(engine_seq_trim(b->seqs[0], b->context, &err));
     }
     return (clock_seconds() - begin) / STEPS;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static const int batches[] = {1, 2, 3, 4, 6, 8};

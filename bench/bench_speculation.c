@@ -2,28 +2,16 @@
 // logits, but the text's is taken. So small models stand for large ones, which do what they are asked. Without and with
 // proposals by turns, medians of the rounds.
 //     bench-speculation MODEL PROMPT_FILE ANSWER_FILE [MOST] [THREADS] [ROUNDS]
+#include "bench.h"
 #include "backend/speculation.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "engine/engine.h"
-#include "nn/model.h"
 #include "nn/sampler.h"
 #include "text/tokenizer.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_ROUNDS = 101, PREFILL = 512, CASES = 2 };
-
-static llm_error err;
-
-static void check(llm_status status)
-{
-    if (status == LLM_OK) return;
-    fprintf(stderr, "bench-speculation: %s\n", err.message);
-    exit(1);
-}
 
 typedef struct bench {
     engine *device;
@@ -40,13 +28,7 @@ typedef struct bench {
 
 static void open_model(bench *b, const char *directory, int threads)
 {
-    model_files files = {0};
-    check(model_files_open(directory, &files, &err));
-    engine_weights weights = weights_for_engine(&files.weights);
-    check(engine_open("cpu", &(engine_options){.num_threads = threads}, &b->device, &err));
-    check(engine_model_load(b->device, &files.desc, &weights, NULL, NULL, &b->model, &err));
-    b->vocab_size = files.desc.vocab_size;
-    model_files_close(&files);
+    b->vocab_size = load_model(directory, &(engine_options){.num_threads = threads}, &b->device, &b->model);
     check(engine_seq_create(b->model, &b->seq, &err));
     sampler_options options;
     sampler_options_init(&options);
@@ -118,12 +100,6 @@ static double answer(bench *b, int most)
     double seconds = clock_seconds() - begin;
     speculation_free(&s);
     return seconds;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 int main(int argc, char **argv)
