@@ -5,12 +5,13 @@
 #     setup      unpacks, and says what the machine is
 #     first      the first answer of both with an empty folder of compiled kernels, and again with the kernels of the run before
 #     greedy     greedy answers of both, every model, and with its adapter
-#     speed      tokens/s of both by turns, every model, prompts of 512 and 2048 tokens; speed:MODEL for one
+#     speed      tokens/s of both by turns, every model, prompts of 512 and 2048 tokens; speed:MODEL[:TOKENS] for one
 #     cost       where the time of a token goes, and what changes it
 #     kernels    the kernels of a token and their time on the device, by Nsight Compute
 #     session    how soon a cancellation takes effect, while decoding and in a prompt of 4,000 tokens
+# PIECES_FOLDER/kernels.tgz, if it is there, has the folder of compiled kernels of an earlier run, which saves compiling them.
 set -eu
-[ $# -ge 2 ] || { sed -n '3,11s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '3,12s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 pieces=$1
 mkdir -p "$2/kernels"
 work=$(cd "$2" && pwd)
@@ -25,6 +26,7 @@ setup() {
         # MLX looks for NVIDIA's libraries beside itself.
         site=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
         [ ! -d "$site/nvidia" ] || ln -s "$site/nvidia" "$work/python.new/nvidia"
+        [ ! -f "$pieces/kernels.tgz" ] || tar -C "$work" -xzf "$pieces/kernels.tgz"
         mv "$work/python.new" "$work/python"
     fi
 }
@@ -66,18 +68,20 @@ part_greedy() {
 
 figures() { grep -E '^(prefill_tps|decode_tps|ttft_ms|Averages)' | tr '\n' ' '; echo; }
 
-speed() { # model
-    for tokens in 512 2048; do
+speed() { # model, prompt lengths
+    model=$1
+    shift
+    for tokens in "$@"; do
         for round in 1 2 3; do
-            printf '%s %s+128 round %s llmlocal: ' "$(basename "$1")" $tokens $round
-            run "$work/llmlocal" bench --engine mlx -p $tokens -n 128 -r 5 "$1" | figures
-            printf '%s %s+128 round %s mlx-lm:   ' "$(basename "$1")" $tokens $round
-            python3 -m mlx_lm benchmark --model "$1" -p $tokens -g 128 -n 5 | figures
+            printf '%s %s+128 round %s llmlocal: ' "$(basename "$model")" "$tokens" $round
+            run "$work/llmlocal" bench --engine mlx -p "$tokens" -n 128 -r 5 "$model" | figures
+            printf '%s %s+128 round %s mlx-lm:   ' "$(basename "$model")" "$tokens" $round
+            python3 -m mlx_lm benchmark --model "$model" -p "$tokens" -g 128 -n 5 | figures
         done
     done
 }
 
-part_speed() { for model in "$work"/models/*; do speed "$model"; done; }
+part_speed() { for folder in "$work"/models/*; do speed "$folder" 512 2048; done; }
 
 # Rounds by turns, because the machine drifts.
 part_cost() {
@@ -137,7 +141,8 @@ setup
 for part in "$@"; do
     echo "==== $part, $(date)"
     case $part in
-    speed:*) speed "$work/models/${part#speed:}" ;;
+    speed:*:*) part=${part#speed:} && speed "$work/models/${part%:*}" "${part#*:}" ;;
+    speed:*) speed "$work/models/${part#speed:}" 512 2048 ;;
     setup | first | greedy | speed | cost | kernels | session) part_"$part" ;;
     *) echo "there is no part \"$part\"" >&2; exit 2 ;;
     esac

@@ -2,7 +2,7 @@
 # Packs what a machine with an NVIDIA GPU, NVIDIA's libraries and Python 3.12, but no network, needs to run and to measure the
 # MLX engine there, beside mlx-lm: the command, the benchmarks, the plugin for CUDA, MLX, mlx-lm, models and adapters.
 #     tools/bundle_cuda.sh FOLDER MODEL_FOLDER[:ADAPTER_FOLDER]...
-# makes FOLDER/bundle.aa, .ab, ... of 40 MB each. tools/bench_cuda.sh, which they hold, too, unpacks them there. Wheels that
+# makes FOLDER/bundle.aa, .ab, ... of 56 MB each. tools/bench_cuda.sh, which they hold, too, unpacks them there. Wheels that
 # are on this machine already are found in the folder PIP_FIND_LINKS.
 set -eu
 cd "$(dirname "$0")/.."
@@ -30,5 +30,5 @@ for pair in "$@"; do
     [ "$pair" = "${pair#*:}" ] || cp -r "${pair#*:}" "$work/adapters/$name"
 done
 rm -f "$folder"/bundle.*
-tar -C "$work" -cf - . | gzip -1 | split -b 40000000 - "$folder/bundle."
+tar -C "$work" -cf - . | gzip -1 | split -b 56000000 - "$folder/bundle."
 ls -l "$folder" >&2

@@ -131,6 +131,7 @@ static void check_ropes(check *c)
         require(c, in_range(rope->dims, MAX_HEAD_DIM) && rope->dims % 2 == 0 && rope->inv_freq,
                 "the size of the position embedding");
         require(c, isfinite(rope->scale), "the scale of the position embedding");
+        require(c, rope->base >= 0 && isfinite(rope->base) && isfinite(rope->position_scale), "the base of the position embedding");
         for (int j = 0; j < rope->dims / 2 && !c->failed; j++)
             require(c, isfinite(rope->inv_freq[j]), "a frequency of the position embedding");
     }

@@ -45,6 +45,8 @@ typedef struct rope_desc {
     bool traditional;      // pairs (2i, 2i+1) instead of (i, i + dims/2)
     const float *inv_freq; // [dims / 2], 1 / (frequency base ^ (2i / dims)) after scaling
     float scale;           // the turned elements are multiplied by this (longrope, yarn); else 1
+    float base;            // where inv_freq[i] is position_scale / base^(2i / dims), for an engine that computes it
+    float position_scale;  // in its own way; base 0: inv_freq is no such series
 } rope_desc;
 
 typedef struct attention_desc {

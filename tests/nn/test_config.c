@@ -134,6 +134,7 @@ static void test_rope_parameters_of_newer_configs(void **state)
         "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":2,\"rope_theta\":1e6}}",
         &desc));
     assert_true(fabs(desc.ropes[0].inv_freq[1] - 0.5 / pow(1e6, 0.25)) < 1e-8);
+    assert_true(desc.ropes[0].base == 1e6f && desc.ropes[0].position_scale == 0.5f);
     assert_int_equal(desc.context_length, 2048);
     model_desc_free(&desc);
     assert_ok(describe(
@@ -144,6 +145,7 @@ static void test_rope_parameters_of_newer_configs(void **state)
     const rope_desc *global = &desc.ropes[desc.blocks[0].attention.rope],
                     *local = &desc.ropes[desc.blocks[1].attention.rope];
     assert_true(fabs(global->inv_freq[1] - 1 / 8.0 / pow(5e5, 0.25)) < 1e-8);
+    assert_true(global->base == 5e5f && global->position_scale == 0.125f && local->base == 2e4f && local->position_scale == 1);
     assert_true(fabs(local->inv_freq[1] - 1 / pow(2e4, 0.25)) < 1e-8);
     assert_int_equal(desc.blocks[0].attention.window, 0);
     assert_int_equal(desc.blocks[1].attention.window, 512);

@@ -56,6 +56,7 @@ static void test_frequencies_of_real_configurations(void **state)
     yyjson_doc *doc;
     yyjson_val *item, *value;
     size_t i, count, j, num_frequencies;
+    int with_base = 0;
     assert_ok(json_read_file(path, 1 << 20, &doc, &err));
     yyjson_arr_foreach(yyjson_obj_get(yyjson_doc_get_root(doc), "cases"), i, count, item)
     {
@@ -74,13 +75,17 @@ static void test_frequencies_of_real_configurations(void **state)
             if (fabs(rope->inv_freq[j] - expected) > 3e-6 * expected)
                 fail_msg("%s: frequency %d is %.8g, not %.8g", name, (int)j, (double)rope->inv_freq[j],
                          expected);
+            double series = rope->position_scale / pow(rope->base, 2.0 * (double)j / rope->dims);
+            if (rope->base > 0 && fabs(series - expected) > 3e-6 * expected)
+                fail_msg("%s: frequency %d is not of base %.8g", name, (int)j, (double)rope->base);
         }
+        with_base += rope->base > 0;
         assert_int_equal(num_frequencies, rope->dims / 2);
         model_desc_free(&desc);
         config_close(&config);
         free(text);
     }
-    assert_true(count >= 8);
+    assert_true(count >= 8 && with_base >= 2 && with_base < (int)count);
     json_free(doc);
     mem_free(path);
 }

@@ -72,7 +72,7 @@ static mx_array *turn(const mlx_graph *g, const attention_desc *attention, mx_ar
     const rope_desc *rope = &g->model->desc.ropes[attention->rope];
     if (rope->scale != 1 && rope->dims == attention->head_dim) x = scaled(g->s, x, rope->scale);
     else if (rope->scale != 1) x = mx_slice_update(g->s, x, scaled(g->s, mx_slice(g->s, x, 3, 0, rope->dims), rope->scale), 3, 0);
-    return mx_rope(g->s, x, rope->dims, rope->traditional, position, g->model->rope_freqs[attention->rope]);
+    return mx_rope(g->s, x, rope->dims, rope->traditional, position, rope->base, rope->position_scale, g->model->rope_freqs[attention->rope]);
 }
 
 static mx_array *mask_of(const mlx_graph *g, mlx_span *span, int window, int first)

@@ -124,13 +124,15 @@ static llm_status load_block(loader *l, int number, const block_desc *desc, mlx_
     return status;
 }
 
-// MLX takes frequencies as 1 / inv_freq; a pair that does not turn has an infinite one.
+// Where a base says them, MLX computes the frequencies itself, as in mlx-lm; else it takes 1 / inv_freq. A pair that does
+// not turn has an infinite one.
 static llm_status load_ropes(loader *l)
 {
     mlx_model *model = l->model;
     for (int i = 0; i < l->desc->num_ropes; i++) {
         const rope_desc *rope = &l->desc->ropes[i];
         int pairs = rope->dims / 2;
+        if (rope->base > 0) continue;
         mx_array *inverse = mx_from_data(l->s, rope->inv_freq, DTYPE_F32, &pairs, 1);
         model->rope_freqs[i] = mx_keep(l->s, mx_divide(l->s, mx_scalar(l->s, 1, inverse), inverse));
         if (model->rope_freqs[i]) mx_eval(l->s, &model->rope_freqs[i], 1);

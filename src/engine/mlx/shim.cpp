@@ -128,7 +128,7 @@ static void visit(std::vector<mx::array> open)
     while (!open.empty()) {
         mx::array a = open.back();
         open.pop_back();
-        if (!a.has_primitive() || a.status() != mx::array::Status::unscheduled || !seen.insert(a.primitive_id()).second) continue;
+        if (!a.has_primitive() || a.status() != mx::array::Status::unscheduled || !seen.insert(a.id()).second) continue;
         visitor(visitor_user, a.primitive().name());
         open.insert(open.end(), a.inputs().begin(), a.inputs().end());
     }

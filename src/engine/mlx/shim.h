@@ -106,8 +106,10 @@ mx_array *mx_dequantize(mx_scope *s, const mx_array *weight, const mx_array *sca
                         int bits);
 mx_array *mx_rms_norm(mx_scope *s, const mx_array *x, const mx_array *weight, float eps); // weight may be NULL
 mx_array *mx_layer_norm(mx_scope *s, const mx_array *x, const mx_array *weight, const mx_array *bias, float eps);
-// x [..., tokens, head_dim], the first of them at `position`; `freqs` are 1 / inv_freq.
-mx_array *mx_rope(mx_scope *s, const mx_array *x, int dims, bool traditional, int position, const mx_array *freqs);
+// x [..., tokens, head_dim], the first of them at `position`. Either a base, and what positions are multiplied by, or base 0
+// and `freqs`, 1 / inv_freq: in a model's own type MLX's kernels for the two differ in the last bits.
+mx_array *mx_rope(mx_scope *s, const mx_array *x, int dims, bool traditional, int position, float base, float position_scale,
+                  const mx_array *freqs);
 // q, k, v [batch, heads, tokens, head_dim]. `causal`: the last query sees all keys, each before it one fewer. `mask`: of
 // mx_mask, or NULL.
 mx_array *mx_attention(mx_scope *s, const mx_array *q, const mx_array *k, const mx_array *v, float scale, bool causal,

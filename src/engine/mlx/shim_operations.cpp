@@ -255,9 +255,13 @@ mx_array *mx_layer_norm(mx_scope *s, const mx_array *x, const mx_array *weight, 
     return node(s, [&] { return mx::fast::layer_norm(at(x), maybe(weight), maybe(bias), eps); });
 }
 
-mx_array *mx_rope(mx_scope *s, const mx_array *x, int dims, bool traditional, int position, const mx_array *freqs)
+mx_array *mx_rope(mx_scope *s, const mx_array *x, int dims, bool traditional, int position, float base, float position_scale,
+                  const mx_array *freqs)
 {
-    return node(s, [&] { return mx::fast::rope(at(x), dims, traditional, std::nullopt, 1.0f, position, at(freqs)); });
+    return node(s, [&] {
+        return base > 0 ? mx::fast::rope(at(x), dims, traditional, base, position_scale, position)
+                        : mx::fast::rope(at(x), dims, traditional, std::nullopt, 1.0f, position, at(freqs));
+    });
 }
 
 mx_array *mx_attention(mx_scope *s, const mx_array *q, const mx_array *k, const mx_array *v, float scale, bool causal,

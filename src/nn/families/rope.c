@@ -13,17 +13,20 @@ typedef struct rope_work {
     double *periods;
     int count;
     double scale;
+    double base, position_scale; // as in rope_desc
 } rope_work;
 
 static void scale_none(rope_work *w)
 {
-    (void)w;
+    w->base = w->rope->base;
 }
 
 static void scale_linear(rope_work *w)
 {
     double factor = family_positive(w->b, "factor", NAN);
     for (int i = 0; i < w->count; i++) w->periods[i] *= factor;
+    w->base = w->rope->base;
+    w->position_scale = 1 / factor;
 }
 
 // Long wavelengths are stretched by the factor, short ones kept, and those between interpolated.
@@ -129,7 +132,7 @@ int family_add_rope(family_builder *b, const family_rope *rope)
     if (b->status == LLM_OK && !(rope->base > 1 && rope->base <= 1e15))
         family_damaged(b, "\"rope_theta\" is out of range");
     if (b->status != LLM_OK) return -1;
-    rope_work w = {.b = b, .rope = rope, .count = rope->dims / 2, .scale = 1};
+    rope_work w = {.b = b, .rope = rope, .count = rope->dims / 2, .scale = 1, .position_scale = 1};
     w.periods = arena_alloc_array(&d->memory, (size_t)w.count, sizeof *w.periods);
     float *inv_freq = arena_alloc_array(&d->memory, (size_t)w.count, sizeof *inv_freq);
     if (!w.periods || !inv_freq) {
@@ -144,7 +147,8 @@ int family_add_rope(family_builder *b, const family_rope *rope)
     b->values = values;
     if (b->status != LLM_OK) return -1;
     for (int i = 0; i < w.count; i++) inv_freq[i] = (float)(1 / w.periods[i]);
-    d->ropes[d->num_ropes] = (rope_desc){rope->dims, rope->traditional, inv_freq, (float)w.scale};
+    d->ropes[d->num_ropes] = (rope_desc){rope->dims,     rope->traditional, inv_freq,
+                                          (float)w.scale, (float)w.base,     (float)w.position_scale};
     return d->num_ropes++;
 }
 
