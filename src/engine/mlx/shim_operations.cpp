@@ -206,20 +206,23 @@ static mx::array relu2(const mx::array &x)
     return mx::square(mx::maximum(x, number(0, x)));
 }
 
-template <mx::array (*activation)(const mx::array &)> static mx::array activate(const mx::array &a, const mx_array *b)
+// A kernel holds the product with b only where mlx-lm's does: what is compiled together is rounded in its own way.
+template <mx::array (*activation)(const mx::array &), bool with_product>
+static mx::array activate(const mx::array &a, const mx_array *b)
 {
     static const function f = [](const std::vector<mx::array> &in) -> std::vector<mx::array> {
         return {in.size() == 2 ? mx::multiply(activation(in[0]), in[1]) : activation(in[0])};
     };
     static const auto compiled = mx::compile(f, true);
-    return b ? fused(f, compiled, {a, at(b)}) : fused(f, compiled, {a});
+    if (!b) return fused(f, compiled, {a});
+    return with_product ? fused(f, compiled, {a, at(b)}) : mx::multiply(fused(f, compiled, {a}), at(b));
 }
 
 mx_array *mx_activate(mx_scope *s, mx_activation kind, const mx_array *a, const mx_array *b)
 {
     // In the order of mx_activation.
-    static mx::array (*const kinds[])(const mx::array &, const mx_array *) = {activate<silu>, activate<gelu>, activate<gelu_tanh>,
-                                                                              activate<relu2>};
+    static mx::array (*const kinds[])(const mx::array &, const mx_array *) = {
+        activate<silu, true>, activate<gelu, false>, activate<gelu_tanh, false>, activate<relu2, false>};
     return node(s, [&] { return kinds[kind](at(a), b); });
 }
 
