@@ -12,6 +12,8 @@ extern const engine_methods cpu_engine_methods;
 enum { MAX_CHUNK_ROWS = 256 };
 // Rows whose logits are computed together when they need a buffer of their own.
 enum { LOGIT_ROWS = 16 };
+// So few rows are done sooner than a second thread has come.
+enum { FEW_ROWS = 2 };
 
 typedef struct cpu_engine {
     const kernels *kernels;
@@ -46,6 +48,14 @@ typedef struct activations {
     quantized_rows by_32, by_64, by_128; // `hi` NULL: no weight of this model has such groups
 } activations;
 
+// What a thread makes for itself in a chunk of few rows: product.c.
+typedef struct own_rows {
+    _Alignas(64) unsigned step; // of work.step: the last one that the thread has made the input for
+    float *hidden[2];       // [FEW_ROWS][hidden]: the residual stream after step s in s % 2
+    float *result;
+    activations input;
+} own_rows;
+
 typedef struct attention_unit attention_unit; // attention.c
 
 // Buffers for MAX_CHUNK_ROWS rows. Row strides are multiples of 16 floats.
@@ -55,6 +65,9 @@ typedef struct work_buffers {
     float *q, *k, *v;       // [rows][heads * head_dim]
     float *gate, *up;       // [rows][ffn size]
     activations input;      // [rows][widest input of a linear]
+    own_rows *own;          // [num_own]: for each thread
+    size_t num_own;
+    unsigned step;          // counts the inputs that threads have made for themselves
     size_t hidden_stride, q_stride, kv_stride, ffn_stride;
     float *cosine, *sine;   // [ropes][rows][max rope dims / 2]
     size_t rope_stride;     // floats of one row

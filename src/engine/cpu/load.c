@@ -163,15 +163,45 @@ static float *buffer(work_buffers *work, size_t rows, size_t stride, bool *compl
     return memory;
 }
 
-static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group_size, size_t cols, bool *complete)
+// In cache lines of its own: threads that write their own rows do not disturb each other.
+static void *cleared(size_t bytes)
 {
-    size_t bytes = MAX_CHUNK_ROWS * cols, groups = MAX_CHUNK_ROWS * (cols / (size_t)group_size + 1);
-    work->bytes += 2 * bytes + bytes / 32 + MAX_CHUNK_ROWS + 2 * groups * sizeof(float);
+    void *memory = mem_alloc_aligned(64, bytes);
+    return memory ? memset(memory, 0, bytes) : NULL;
+}
+
+static void quantized_buffer(work_buffers *work, quantized_rows *rows, int group_size, size_t num_rows, size_t cols, bool *complete)
+{
+    size_t bytes = num_rows * cols, groups = num_rows * (cols / (size_t)group_size + 1);
+    work->bytes += 2 * bytes + bytes / 32 + num_rows + 2 * groups * sizeof(float);
     if (!complete) return;
     *rows = (quantized_rows){.group_size = group_size, .hi = mem_alloc_aligned(64, bytes), .lo = mem_alloc_aligned(64, bytes),
-                             .scale = mem_alloc_zero(groups, sizeof(float)), .sum = mem_alloc_zero(groups, sizeof(float)),
-                             .narrow = mem_alloc_zero(MAX_CHUNK_ROWS, 1), .wide = mem_alloc_zero(bytes / 32, 1)};
+                             .scale = cleared(groups * sizeof(float)), .sum = cleared(groups * sizeof(float)),
+                             .narrow = cleared(num_rows), .wide = cleared(bytes / 32)};
     if (!rows->hi || !rows->lo || !rows->scale || !rows->sum || !rows->narrow || !rows->wide) *complete = false;
+}
+
+static void create_activations(work_buffers *work, activations *input, size_t rows, const bool wanted[3], bool *complete)
+{
+    quantized_rows *forms[3] = {&input->by_32, &input->by_64, &input->by_128};
+    input->stride = work->input.stride;
+    input->values = buffer(work, rows, input->stride, complete);
+    for (int i = 0; i < 3; i++)
+        if (wanted[i]) quantized_buffer(work, forms[i], 32 << i, rows, input->stride, complete);
+}
+
+static void create_own_rows(work_buffers *work, size_t threads, const bool wanted[3], bool *complete)
+{
+    work->bytes += threads * sizeof(own_rows);
+    if (complete && !(work->own = mem_alloc_aligned(_Alignof(own_rows), threads * sizeof *work->own))) *complete = false;
+    for (size_t i = 0; i < threads; i++) {
+        own_rows unused, *own = work->own ? &work->own[i] : &unused;
+        *own = (own_rows){0};
+        for (int j = 0; j < 2; j++) own->hidden[j] = buffer(work, FEW_ROWS, work->hidden_stride, work->own ? complete : NULL);
+        own->result = buffer(work, FEW_ROWS, work->hidden_stride, work->own ? complete : NULL);
+        create_activations(work, &own->input, FEW_ROWS, wanted, work->own ? complete : NULL);
+    }
+    if (work->own) work->num_own = threads;
 }
 
 // Notes that a matrix of this model reads integers in groups of its size.
@@ -216,14 +246,13 @@ static void create_buffers(cpu_model *model, bool *complete)
     work->v = buffer(work, rows, work->kv_stride, complete);
     work->gate = buffer(work, rows, work->ffn_stride, complete);
     work->up = buffer(work, rows, work->ffn_stride, complete);
-    work->input.values = buffer(work, rows, input, complete);
+    create_activations(work, &work->input, rows, wanted, complete);
+    size_t threads = (size_t)thread_pool_size(model->engine->pool);
+    create_own_rows(work, threads, wanted, complete);
     work->cosine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
     work->sine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
     if (desc->vocab_size % TILE_ROWS) work->logits = buffer(work, LOGIT_ROWS, padded((size_t)desc->vocab_size), complete);
-    quantized_rows *forms[3] = {&work->input.by_32, &work->input.by_64, &work->input.by_128};
-    for (int i = 0; i < 3; i++)
-        if (wanted[i]) quantized_buffer(work, forms[i], 32 << i, input, complete);
-    size_t attention = attention_scratch_bytes(desc) * (size_t)thread_pool_size(model->engine->pool);
+    size_t attention = attention_scratch_bytes(desc) * threads;
     work->bytes += attention;
     if (complete && !(work->attention = mem_alloc_aligned(64, attention))) *complete = false;
 }
@@ -298,14 +327,28 @@ static void free_quantized(quantized_rows *rows)
     mem_free(rows->wide);
 }
 
+static void free_activations(activations *input)
+{
+    mem_free(input->values);
+    free_quantized(&input->by_32);
+    free_quantized(&input->by_64);
+    free_quantized(&input->by_128);
+}
+
 static void free_buffers(work_buffers *work)
 {
-    float *floats[] = {work->hidden, work->result, work->q, work->k, work->v, work->gate, work->up, work->input.values,
+    float *floats[] = {work->hidden, work->result, work->q, work->k, work->v, work->gate, work->up,
                        work->cosine, work->sine, work->logits, work->partial};
     for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) mem_free(floats[i]);
-    free_quantized(&work->input.by_32);
-    free_quantized(&work->input.by_64);
-    free_quantized(&work->input.by_128);
+    free_activations(&work->input);
+    for (size_t i = 0; i < work->num_own; i++) {
+        own_rows *own = &work->own[i];
+        mem_free(own->hidden[0]);
+        mem_free(own->hidden[1]);
+        mem_free(own->result);
+        free_activations(&own->input);
+    }
+    mem_free(work->own);
     mem_free(work->attention);
     mem_free(work->units);
 }
