@@ -27,6 +27,8 @@ typedef struct attention_job {
     const attention_desc *desc;
     attention_unit *units;
     int num_units, num_items;
+    attention_store store;             // by the thread that attends; NULL: done
+    void *store_arg;
 } attention_job;
 
 static size_t state_floats(int queries, int dim) { return (size_t)queries * (size_t)(dim + 2); }
@@ -227,6 +229,7 @@ static void run_whole_unit(void *arg, int index, int thread)
 {
     const attention_job *job = arg;
     const attention_unit *unit = &job->units[index];
+    if (job->store) job->store(job->store_arg, unit->span->row, unit->kv_head);
     unit_scratch scratch = prepare_unit(job, unit, thread);
     compute_segment(job, unit, unit->segment_begin, &scratch, scratch.total);
     for (int segment = unit->segment_begin + 1; segment < unit->segment_end; segment++) {
@@ -300,17 +303,26 @@ static llm_status run_by_segments(attention_job *job, llm_error *err)
     return LLM_OK;
 }
 
-llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, llm_error *err)
+bool attention_is_short(const chunk_span *spans, int num_spans)
+{
+    bool is_short = true;
+    for (int s = 0; s < num_spans; s++) is_short &= spans[s].rows == 1 && spans[s].position < KV_SEGMENT_TOKENS;
+    return is_short;
+}
+
+llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, attention_store store, void *arg,
+                         llm_error *err)
 {
     const attention_desc *desc = &model->desc.blocks[layer].attention;
     work_buffers *work = &model->work;
     attention_job job = {.model = model, .layer = layer, .desc = desc, .dim = desc->head_dim,
-                         .shared = desc->num_heads / desc->num_kv_heads};
+                         .shared = desc->num_heads / desc->num_kv_heads, .store = store, .store_arg = arg};
     if (!mem_grow((void **)&work->units, &work->units_capacity, (size_t)count_units(&job, spans, num_spans), sizeof *work->units))
         return error_no_memory(err, "attention");
     job.units = work->units;
     for (int s = 0; s < num_spans; s++) add_units(&job, &spans[s]);
-    if (shares_segments(job.num_units, thread_pool_size(model->engine->pool))) return run_by_segments(&job, err);
+    bool is_short = attention_is_short(spans, num_spans);
+    if (!is_short && shares_segments(job.num_units, thread_pool_size(model->engine->pool))) return run_by_segments(&job, err);
     cpu_model_run(model, job.num_units, run_whole_unit, &job);
     return LLM_OK;
 }

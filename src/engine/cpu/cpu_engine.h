@@ -137,8 +137,14 @@ typedef struct chunk_span {
 
 size_t attention_scratch_bytes(const model_desc *desc);
 size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads); // at most, for a sequence of this many
-// Reads work.q (scaled, turned) and the KV cache; writes work.input.values [rows][heads * head_dim].
-llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, llm_error *err);
+// Whether every span is one row that sees one segment: then a thread that attends with a head needs nothing of another head.
+bool attention_is_short(const chunk_span *spans, int num_spans);
+// Makes work.q (scaled, turned) and the KV cache complete for a row and a kv head.
+typedef void (*attention_store)(void *arg, int row, int kv_head);
+// Reads work.q and the KV cache; writes work.input.values [rows][heads * head_dim]. Where attention is short, `store` may be left
+// to it; otherwise NULL.
+llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, attention_store store, void *arg,
+                         llm_error *err);
 
 // ---- lora.c
 typedef enum lora_place { LORA_Q, LORA_K, LORA_V, LORA_O, LORA_GATE, LORA_UP, LORA_DOWN, LORA_PLACES = BLOCK_LINEARS, LORA_HEAD = 0 } lora_place;

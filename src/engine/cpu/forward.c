@@ -112,28 +112,56 @@ static void turn(const chunk *c, float *heads, int num_heads, int row)
                                         c->model->work.sine + at, rope->dims, rope->traditional, rope->scale);
 }
 
-// Norms and position of queries and keys; keys and values go to the cache.
-static void store_row(chunk *c, int row, const row_buffers *b)
+// Norms of the queries that share key and value heads [begin, end), and of the keys.
+static void norm_heads(const chunk *c, int row, int begin, int end)
 {
-    (void)b;
+    const work_buffers *work = &c->model->work;
+    const kernels *k = c->model->engine->kernels;
+    int dim = c->desc->attention.head_dim, q_dim = c->desc->attention.num_heads / c->desc->attention.num_kv_heads * dim;
+    float *q = work->q + (size_t)row * work->q_stride + begin * q_dim, *key = work->k + (size_t)row * work->kv_stride + begin * dim;
+    apply_norm(k, &c->block->q_norm, q, q, (end - begin) * q_dim);
+    apply_norm(k, &c->block->k_norm, key, key, (end - begin) * dim);
+}
+
+// Position of a head's key and of the queries that share it; key and value go to the cache.
+static void turn_and_store(const chunk *c, int row, int head)
+{
     const kernels *k = c->model->engine->kernels;
     const work_buffers *work = &c->model->work;
     const attention_desc *attention = &c->desc->attention;
-    float *q = work->q + (size_t)row * work->q_stride, *key = work->k + (size_t)row * work->kv_stride;
-    float *value = work->v + (size_t)row * work->kv_stride;
-    int q_size = attention->num_heads * attention->head_dim, kv_size = attention->num_kv_heads * attention->head_dim;
-    apply_norm(k, &c->block->q_norm, q, q, q_size);
-    apply_norm(k, &c->block->k_norm, key, key, kv_size);
-    turn(c, q, attention->num_heads, row);
-    turn(c, key, attention->num_kv_heads, row);
-    k->softcap(q, q_size, attention->scale, 0);
+    int dim = attention->head_dim, shared = attention->num_heads / attention->num_kv_heads;
+    float *q = work->q + (size_t)row * work->q_stride + head * shared * dim;
+    float *key = work->k + (size_t)row * work->kv_stride + head * dim, *value = work->v + (size_t)row * work->kv_stride + head * dim;
+    turn(c, q, shared, row);
+    turn(c, key, 1, row);
+    k->softcap(q, shared * dim, attention->scale, 0);
     const kv_cache *cache = &c->spans[c->spans_of[row]].seq->cache;
     int page = c->positions[row] / KV_PAGE_TOKENS, slot = c->positions[row] % KV_PAGE_TOKENS;
-    for (int head = 0; head < attention->num_kv_heads; head++) {
-        size_t at = (size_t)head * (size_t)attention->head_dim;
-        k->kv_store(key + at, value + at, attention->head_dim, cache->layout->type, slot,
-                    kv_cache_keys(cache, c->layer, head, page), kv_cache_values(cache, c->layer, head, page));
-    }
+    k->kv_store(key, value, dim, cache->layout->type, slot, kv_cache_keys(cache, c->layer, head, page),
+                kv_cache_values(cache, c->layer, head, page));
+}
+
+static void store_row(chunk *c, int row, const row_buffers *b)
+{
+    (void)b;
+    norm_heads(c, row, 0, c->desc->attention.num_kv_heads);
+    for (int head = 0; head < c->desc->attention.num_kv_heads; head++) turn_and_store(c, row, head);
+}
+
+static void store_head(void *arg, int row, int head)
+{
+    const chunk *c = arg;
+    norm_heads(c, row, head, head + 1);
+    turn_and_store(c, row, head);
+}
+
+// Whether the thread that attends with a head can store it, too: so nothing is handed over.
+static bool is_stored_by_heads(const chunk *c)
+{
+    const cpu_norm *norms[] = {&c->block->q_norm, &c->block->k_norm};
+    for (int i = 0; i < 2; i++)
+        if (norms[i]->kind != NORM_NONE && norms[i]->size != c->desc->attention.head_dim) return false;
+    return c->own && attention_is_short(c->spans, c->num_spans);
 }
 
 // Attention has written the shared input.
@@ -221,8 +249,9 @@ static llm_status run_layer(chunk *c, int layer, llm_error *err)
     adapt(c, LORA_Q, &c->block->q, work->q, work->q_stride);
     adapt(c, LORA_K, &c->block->k, work->k, work->kv_stride);
     adapt(c, LORA_V, &c->block->v, work->v, work->kv_stride);
-    for_rows(c, rows, store_row);
-    llm_status status = attention_run(model, layer, c->spans, c->num_spans, err);
+    bool by_heads = is_stored_by_heads(c);
+    if (!by_heads) for_rows(c, rows, store_row);
+    llm_status status = attention_run(model, layer, c->spans, c->num_spans, by_heads ? store_head : NULL, c, err);
     if (status != LLM_OK) return status;
     run_group(c, &output, c->block->o.matrix.cols, rows, quantize_attention);
     adapt(c, LORA_O, &c->block->o, work->result, work->hidden_stride);
