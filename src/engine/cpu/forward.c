@@ -202,24 +202,6 @@ static void activate_row(chunk *c, int row, const row_buffers *b)
     quantize_input(c, &group, row, c->narrow[row], b->input);
 }
 
-// Inputs [begin, end) of the down projection, whose other parts are made by others.
-static void activate_part(chunk *c, int row, int begin, int end)
-{
-    const work_buffers *work = &c->model->work;
-    size_t at = (size_t)row * work->ffn_stride + (size_t)begin;
-    bool gated = c->block->gate.matrix.data != NULL;
-    float *to = work->input.values + (size_t)row * work->input.stride + begin;
-    c->model->engine->kernels->activate(c->desc->ffn.activation, gated ? work->gate + at : work->up + at, gated ? work->up + at : NULL, end - begin, to);
-    quantize_part(c, &c->block->down, row, begin, end, &work->input);
-}
-
-static bool is_activated_in_parts(const chunk *c)
-{
-    bool narrow = false;
-    for (int row = 0; row < c->num_rows; row++) narrow |= c->narrow[row];
-    return c->own && !narrow && c->desc->ffn.size % (PART_TILES * TILE_ROWS) == 0;
-}
-
 // ---- A layer, and the head
 
 // What adapters change of a product comes before its bias.
@@ -255,12 +237,10 @@ static llm_status run_layer(chunk *c, int layer, llm_error *err)
     if (status != LLM_OK) return status;
     run_group(c, &output, c->block->o.matrix.cols, rows, quantize_attention);
     adapt(c, LORA_O, &c->block->o, work->result, work->hidden_stride);
-    bool in_parts = is_activated_in_parts(c);
-    if (in_parts) run_parts(c, &gate_up, hidden, before_ffn, activate_part);
-    else run_group(c, &gate_up, hidden, rows, before_ffn);
+    run_group(c, &gate_up, hidden, rows, before_ffn);
     adapt(c, LORA_GATE, &c->block->gate, work->gate, work->ffn_stride);
     adapt(c, LORA_UP, &c->block->up, work->up, work->ffn_stride);
-    run_group(c, &down, c->desc->ffn.size, rows, in_parts ? NULL : activate_row);
+    run_group(c, &down, c->desc->ffn.size, rows, activate_row);
     adapt(c, LORA_DOWN, &c->block->down, work->result, work->hidden_stride);
     return LLM_OK;
 }

@@ -29,10 +29,6 @@ typedef struct row_buffers {
 
 typedef void (*row_function)(chunk *c, int row, const row_buffers *buffers);
 
-// Goes on with outputs [begin, end) of a row.
-typedef void (*part_function)(chunk *c, int row, int begin, int end);
-enum { PART_TILES = 8 };  // parts begin and end at a multiple of these
-
 // Linears that read the same input, and where their results go.
 typedef struct product_group {
     const cpu_linear *linears[3];
@@ -45,17 +41,11 @@ void add_to_group(product_group *group, const cpu_linear *linear, float *result,
 // Makes the integer forms that the group's linears read of a row of the input.
 void quantize_input(const chunk *c, const product_group *group, int row, bool narrow, const activations *input);
 
-// The same for inputs [begin, end) of a linear, which begin and end with a group; not for narrow rows.
-void quantize_part(const chunk *c, const cpu_linear *linear, int row, int begin, int end, const activations *input);
-
 // Calls the function for rows [0, num_rows); few are done by the caller.
 void for_rows(chunk *c, int num_rows, row_function function);
-// The products of a group with rows [0, num_rows) of an input of `cols` columns, which make_input makes a row of (NULL: the shared input is
-// there); with biases, unless adapters come in between.
+// The products of a group with rows [0, num_rows) of an input of `cols` columns, which make_input makes a row of; with biases,
+// unless adapters come in between.
 void run_group(chunk *c, const product_group *group, int cols, int num_rows, row_function make_input);
-// The same for a chunk whose threads make their inputs for themselves, and matrices that all have the same number of rows, a multiple
-// of PART_TILES tiles: an item computes the same part of each result and goes on with it.
-void run_parts(chunk *c, const product_group *group, int cols, row_function make_input, part_function finish);
 // Before the first step of a chunk whose threads make their inputs for themselves.
 void begin_own_steps(chunk *c);
 

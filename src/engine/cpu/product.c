@@ -13,7 +13,6 @@ typedef struct product_job {
     chunk *chunk;
     const product_group *group;
     row_function make_input;         // each thread for itself; NULL: the shared input is made
-    part_function finish;            // what goes on with the results of an item; see run_parts
     int cols, num_rows, num_tiles;   // tiles of all matrices, one after another
     int tile_items, row_items, rows_per_item;
 } product_job;
@@ -34,16 +33,6 @@ static bool uses_integers(const cpu_model *model, const packed_matrix *matrix)
 static const quantized_rows *integers_for(const activations *input, const packed_matrix *matrix)
 {
     return matrix->group_size == 32 ? &input->by_32 : matrix->group_size == 64 ? &input->by_64 : &input->by_128;
-}
-
-void quantize_part(const chunk *c, const cpu_linear *linear, int row, int begin, int end, const activations *input)
-{
-    if (!uses_integers(c->model, &linear->matrix)) return;
-    const quantized_rows *all = integers_for(input, &linear->matrix);
-    size_t at = (size_t)row * (size_t)linear->matrix.cols + (size_t)begin, size = (size_t)all->group_size;
-    quantized_rows part = {.num_rows = 1, .cols = end - begin, .group_size = all->group_size, .hi = all->hi + at, .lo = all->lo + at,
-                           .scale = all->scale + at / size, .sum = all->sum + at / size, .narrow = all->narrow + row, .wide = all->wide + at / 32};
-    c->model->engine->kernels->quantize_rows(input->values + (size_t)row * input->stride + begin, input->stride, 1, false, &part, 0);
 }
 
 void quantize_input(const chunk *c, const product_group *group, int row, bool narrow, const activations *input)
@@ -154,16 +143,6 @@ static void product_item(void *arg, int item, int thread)
     }
 }
 
-static void part_item(void *arg, int item, int thread)
-{
-    const product_job *job = arg;
-    const activations *input = own_input(job, thread);
-    int tile = item_begin(job->num_tiles, job->tile_items, item) , tile_end = item_begin(job->num_tiles, job->tile_items, item + 1);
-    tile *= PART_TILES, tile_end *= PART_TILES;
-    for (int i = 0; i < job->group->count; i++) multiply(job, i, tile, tile_end, 0, job->num_rows, input);
-    for (int row = 0; row < job->num_rows; row++) job->finish(job->chunk, row, tile * TILE_ROWS, tile_end * TILE_ROWS);
-}
-
 // Few rows wait for memory: long runs of tiles. Many rows wait for arithmetic: pieces that fit the caches.
 void run_group(chunk *c, const product_group *group, int cols, int num_rows, row_function make_input)
 {
@@ -176,24 +155,13 @@ void run_group(chunk *c, const product_group *group, int cols, int num_rows, row
     job.tile_items = threads * 4;
     while (c->own && job.tile_items > threads && job.num_tiles < job.tile_items * MANY_TILES) job.tile_items -= threads;
     if (job.tile_items > job.num_tiles) job.tile_items = job.num_tiles;
-    if (c->own && make_input) {
+    if (c->own) {
         job.make_input = make_input;
         model->work.step++;
     } else {
         shape_input(&model->work.input, cols, num_rows);
-        if (make_input) for_rows(c, num_rows, make_input);
+        for_rows(c, num_rows, make_input);
     }
     cpu_model_run(model, job.tile_items * job.row_items, product_item, &job);
-    if (job.make_input) own_input(&job, 0); // in case that others had taken all the items
-}
-
-void run_parts(chunk *c, const product_group *group, int cols, row_function make_input, part_function finish)
-{
-    product_job job = {.chunk = c, .group = group, .cols = cols, .num_rows = c->num_rows, .make_input = make_input, .finish = finish};
-    int threads = thread_pool_size(c->model->engine->pool);
-    job.num_tiles = group->linears[0]->matrix.num_tiles / PART_TILES;
-    job.tile_items = 2 * threads < job.num_tiles ? 2 * threads : job.num_tiles;
-    c->model->work.step++;
-    cpu_model_run(c->model, job.tile_items, part_item, &job);
-    own_input(&job, 0);
+    if (c->own) own_input(&job, 0); // in case that others had taken all the items
 }
