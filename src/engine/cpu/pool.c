@@ -27,17 +27,18 @@ enum { LATE = 300000, JUDGE_AFTER = 8000000, WINDOW = 50000000, MIN_PAUSE = 4000
 
 // Job number in the upper half, next item of the thread's run in the lower: an item can be taken only from the job one
 // knows. An odd number means that the next job's fields are being written; then no item can be taken.
+// What the job is stands beside each thread's ticket: a worker finds it in the cache line it has been watching.
 typedef struct run_of_items {
     _Alignas(CACHE_LINE) _Atomic uint64_t ticket;
+    _Atomic(pool_function) function;
+    _Atomic(void *) arg;
+    atomic_int num_items, num_runs;
     atomic_bool asleep; // the run's thread
 } run_of_items;
 
 struct thread_pool {
     _Alignas(CACHE_LINE) atomic_int items_done;
-    _Alignas(CACHE_LINE) _Atomic(pool_function) function; // these belong to the job whose number stands in the tickets
-    _Atomic(void *) arg;
-    atomic_int num_items, num_runs;
-    atomic_bool stop;
+    _Alignas(CACHE_LINE) atomic_bool stop;
     pthread_mutex_t lock;
     pthread_cond_t wake;
     run_of_items *runs; // [num_threads]
@@ -66,9 +67,10 @@ static uint32_t run_begin(int num_items, int num_runs, int run)
 static int work_on_run(thread_pool *pool, uint32_t job, int num_runs, int run, int thread)
 {
     _Atomic uint64_t *place = &pool->runs[run].ticket;
-    pool_function function = atomic_load_explicit(&pool->function, memory_order_acquire);
-    void *arg = atomic_load_explicit(&pool->arg, memory_order_acquire);
-    uint32_t end = run_begin(atomic_load_explicit(&pool->num_items, memory_order_acquire), num_runs, run + 1);
+    run_of_items *own = &pool->runs[thread];
+    pool_function function = atomic_load_explicit(&own->function, memory_order_acquire);
+    void *arg = atomic_load_explicit(&own->arg, memory_order_acquire);
+    uint32_t end = run_begin(atomic_load_explicit(&own->num_items, memory_order_acquire), num_runs, run + 1);
     int done = 0;
     // A worker that comes late may have read a field of a newer job; then the ticket no longer has its number,
     // since the number changes first (release) and is read last (acquire).
@@ -85,7 +87,7 @@ static int work_on_run(thread_pool *pool, uint32_t job, int num_runs, int run, i
 
 static void work(thread_pool *pool, uint32_t job, int thread)
 {
-    int done = 0, num_runs = atomic_load_explicit(&pool->num_runs, memory_order_acquire);
+    int done = 0, num_runs = atomic_load_explicit(&pool->runs[thread].num_runs, memory_order_acquire);
     for (int i = 0; i < num_runs; i++) done += work_on_run(pool, job, num_runs, (thread + i) % num_runs, thread);
     if (done) atomic_fetch_add_explicit(&pool->items_done, done, memory_order_release);
 }
@@ -176,10 +178,13 @@ static void open_job(thread_pool *pool, int num_items, pool_function function, v
     for (int i = 0; i < pool->num_threads; i++) // odd: closes the old job; for threads that are left out, this one too
         atomic_store_explicit(&pool->runs[i].ticket, (uint64_t)(job - 1) << 32, memory_order_relaxed);
     atomic_store_explicit(&pool->items_done, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->function, function, memory_order_release);
-    atomic_store_explicit(&pool->arg, arg, memory_order_release);
-    atomic_store_explicit(&pool->num_items, num_items, memory_order_release);
-    atomic_store_explicit(&pool->num_runs, pool->active, memory_order_release);
+    for (int i = 0; i < pool->active; i++) {
+        run_of_items *run = &pool->runs[i];
+        atomic_store_explicit(&run->function, function, memory_order_release);
+        atomic_store_explicit(&run->arg, arg, memory_order_release);
+        atomic_store_explicit(&run->num_items, num_items, memory_order_release);
+        atomic_store_explicit(&run->num_runs, pool->active, memory_order_release);
+    }
     for (int i = pool->active; i-- > 0;)
         atomic_store(&pool->runs[i].ticket, (uint64_t)job << 32 | run_begin(num_items, pool->active, i));
     bool sleeping = false;
@@ -223,7 +228,7 @@ llm_status thread_pool_create(int num_threads, thread_pool **out, llm_error *err
     *out = NULL;
     thread_pool *pool = mem_alloc_aligned(CACHE_LINE, sizeof *pool);
     if (!pool) return error_no_memory(err, "the thread pool");
-    *pool = (thread_pool){.num_threads = num_threads, .num_runs = num_threads, .active = num_threads, .pause = MIN_PAUSE};
+    *pool = (thread_pool){.num_threads = num_threads, .active = num_threads, .pause = MIN_PAUSE};
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pool->runs = mem_alloc_aligned(CACHE_LINE, (size_t)num_threads * sizeof *pool->runs);
