@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static void open_case(const char *name, engine_precision precision, int threads, opened *o)
 {
@@ -130,6 +131,38 @@ static void test_batches_and_threads_do_not_change_a_bit(void **state)
     (void)state;
     if (!tested) skip();
     for_all_cases(check_batches, "batches and threads, differing bits");
+}
+
+// A thread that sleeps while a token begins, and comes when others have done some of its steps, computes the same bits.
+static void check_late_threads(const char *name, double *worst)
+{
+    enum { TOKENS = 6, REPEATS = 12 };
+    (void)worst;
+    opened o, single;
+    open_case(name, repeatable_precision(), 2, &o);
+    open_case(name, repeatable_precision(), 1, &single);
+    engine_seq *seq = new_seq(&o), *alone = new_seq(&single);
+    float *expected[TOKENS];
+    for (int i = 0; i < TOKENS; i++) expected[i] = forward(&single, alone, i, i + 1);
+    for (int i = 0; i < TOKENS * REPEATS; i++) {
+        if (i % TOKENS == 0) assert_ok(engine_seq_trim(seq, 0, &err));
+        if (i % 3) nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+        float *logits = forward(&o, seq, i % TOKENS, i % TOKENS + 1);
+        assert_repeated(name, "a token with a late thread", logits, expected[i % TOKENS], o.vocab);
+        mem_free(logits);
+    }
+    for (int i = 0; i < TOKENS; i++) mem_free(expected[i]);
+    engine_seq_free(seq);
+    engine_seq_free(alone);
+    close_case(&o);
+    close_case(&single);
+}
+
+static void test_late_threads_do_not_change_a_bit(void **state)
+{
+    (void)state;
+    if (!tested) skip();
+    for_all_cases(check_late_threads, "late threads, differing bits");
 }
 
 enum { LONG_TEXT = 200, WRONG_TOKENS = 3 };
@@ -450,6 +483,7 @@ int main(void)
         ENGINE_TEST(test_exact_precision_agrees_with_mlx),
         ENGINE_TEST(test_fast_precision_is_close_to_mlx),
         ENGINE_TEST(test_batches_and_threads_do_not_change_a_bit),
+        ENGINE_TEST(test_late_threads_do_not_change_a_bit),
         ENGINE_TEST(test_precise_tokens_have_the_bits_of_single_ones),
         ENGINE_TEST(test_fork_and_trim_continue_where_they_should),
         ENGINE_TEST(test_saved_sequences_continue_with_the_same_bits),
