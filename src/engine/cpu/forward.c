@@ -61,8 +61,8 @@ typedef struct matmul_group {
 typedef struct matmul_job {
     cpu_model *model;
     const matmul_group *group;
-    int num_rows, tiles_per_item, rows_per_item, row_items;
-    int first_item[4];        // of each matrix; the last is their sum
+    int num_rows, tiles_per_item, rows_per_item;
+    int first_item[4];        // of each matrix, among the items of the same rows; the last is their sum
 } matmul_job;
 
 static void add_to_group(matmul_group *group, const cpu_linear *linear, float *result, size_t stride)
@@ -88,12 +88,11 @@ static void matmul_item(void *arg, int item, int thread)
 {
     (void)thread;
     const matmul_job *job = arg;
-    int which = 0;
-    while (item >= job->first_item[which + 1]) which++;
+    int which = 0, among = item % job->first_item[3];
+    while (among >= job->first_item[which + 1]) which++;
     const packed_matrix *matrix = job->group->matrices[which];
-    item -= job->first_item[which];
-    int tile = item / job->row_items * job->tiles_per_item, tile_end = tile + job->tiles_per_item;
-    int row = item % job->row_items * job->rows_per_item, row_end = row + job->rows_per_item;
+    int tile = (among - job->first_item[which]) * job->tiles_per_item, tile_end = tile + job->tiles_per_item;
+    int row = item / job->first_item[3] * job->rows_per_item, row_end = row + job->rows_per_item;
     if (tile_end > matrix->num_tiles) tile_end = matrix->num_tiles;
     if (row_end > job->num_rows) row_end = job->num_rows;
     const kernels *k = job->model->engine->kernels;
@@ -105,20 +104,21 @@ static void matmul_item(void *arg, int item, int thread)
     else k->matmul_float(matrix, tile, tile_end, input->values, input->stride, row, row_end, result, stride);
 }
 
-// Few rows wait for memory: long runs of tiles. Many rows wait for arithmetic: pieces that fit the caches.
+enum { STREAM_ROWS = 8, ITEM_ROWS = 128 };
+
+// Few rows wait for memory: long runs of tiles. Many rows wait for arithmetic: pieces that fit the caches, those of the same
+// rows side by side, so that a thread finds its rows where it left them; an even number of tiles, which kernels take in pairs.
 static void run_group(cpu_model *model, const matmul_group *group, int num_rows)
 {
-    int threads = thread_pool_size(model->engine->pool), tiles = 0;
-    matmul_job job = {.model = model, .group = group, .num_rows = num_rows};
+    int threads = thread_pool_size(model->engine->pool), tiles = 0, row_items = (num_rows + ITEM_ROWS - 1) / ITEM_ROWS;
+    matmul_job job = {.model = model, .group = group, .num_rows = num_rows, .rows_per_item = (num_rows + row_items - 1) / row_items};
     for (int i = 0; i < group->count; i++) tiles += group->matrices[i]->num_tiles;
-    job.rows_per_item = num_rows < 64 ? num_rows : 64;
-    job.row_items = (num_rows + job.rows_per_item - 1) / job.rows_per_item;
     job.tiles_per_item = tiles / (threads * 4) > 1 ? tiles / (threads * 4) : 1;
+    if (num_rows > STREAM_ROWS) job.tiles_per_item += job.tiles_per_item % 2;
     for (int i = 0; i < group->count; i++)
-        job.first_item[i + 1] = job.first_item[i] +
-                                (group->matrices[i]->num_tiles + job.tiles_per_item - 1) / job.tiles_per_item * job.row_items;
+        job.first_item[i + 1] = job.first_item[i] + (group->matrices[i]->num_tiles + job.tiles_per_item - 1) / job.tiles_per_item;
     for (int i = group->count; i < 3; i++) job.first_item[i + 1] = job.first_item[group->count];
-    cpu_model_run(model, job.first_item[group->count], matmul_item, &job);
+    cpu_model_run(model, job.first_item[3] * row_items, matmul_item, &job);
 }
 
 // Makes the integer forms of a row of the input that the matrices read. shape_input has said how wide
