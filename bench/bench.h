@@ -16,13 +16,13 @@ static inline void check(llm_status status)
     exit(1);
 }
 
-// On the CPU engine. Returns the size of the vocabulary.
-static inline int load_model(const char *directory, const engine_options *options, engine **device, engine_model **model)
+// Returns the size of the vocabulary.
+static inline int load_model(const char *engine_name, const char *directory, const engine_options *options, engine **device, engine_model **model)
 {
     model_files files = {0};
     check(model_files_open(directory, &files, &err));
     engine_weights weights = weights_for_engine(&files.weights);
-    check(engine_open("cpu", options, device, &err));
+    check(engine_open(engine_name, options, device, &err));
     check(engine_model_load(*device, &files.desc, &weights, NULL, NULL, model, &err));
     int vocab_size = files.desc.vocab_size;
     model_files_close(&files);

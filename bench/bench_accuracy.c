@@ -16,7 +16,7 @@ typedef struct side {
 static side open_side(const char *directory, engine_precision precision, int kv_bits)
 {
     side s;
-    load_model(directory, &(engine_options){.precision = precision, .kv_bits = kv_bits}, &s.device, &s.model);
+    load_model("cpu", directory, &(engine_options){.precision = precision, .kv_bits = kv_bits}, &s.device, &s.model);
     return s;
 }
 

@@ -1,8 +1,9 @@
 // How fast one thread attends: bytes of keys and values a second for decode shapes and contexts, beside what the same
 // thread reads from memory; multiply-adds a second for prefill shapes; 16 and 8 bits, for every kernel table that runs
-// here. usage: bench-attention
+// here. usage: bench-attention [TABLE]
 #include "base/clock.h"
 #include "base/cpu.h"
+#include "base/mem.h"
 #include "engine/cpu/kernels/kernels.h"
 #include <math.h>
 #include <stdio.h>
@@ -53,8 +54,9 @@ typedef struct shape {
 static size_t page_bytes(const shape *s) { return kv_key_bytes(s->type, s->head_dim) + kv_value_bytes(s->type, s->head_dim); }
 static size_t sequence_bytes(const shape *s) { return (size_t)(s->tokens / KV_PAGE_TOKENS) * page_bytes(s); }
 
-// Seconds for all queries over all tokens of a sequence whose pages (keys, then values) start at `pages`.
-static double attend_once(const kernels *table, const shape *s, const uint8_t *pages)
+// Seconds for all queries over all tokens of a sequence. Its pages (keys, then values) lie `stride` bytes apart: as in the
+// engine, other heads and layers are between them.
+static double attend_once(const kernels *table, const shape *s, const uint8_t *pages, size_t stride)
 {
     attention_state total = {max[0], sum[0], out[0]}, part = {max[1], sum[1], out[1]};
     attention_segment_args args = {.queries = queries, .query_scales = scales, .num_queries = s->num_queries, .head_dim = s->head_dim,
@@ -63,9 +65,10 @@ static double attend_once(const kernels *table, const shape *s, const uint8_t *p
     for (int page = 0; page < s->tokens / KV_PAGE_TOKENS; page += KV_SEGMENT_PAGES) {
         attention_state *to = page ? &part : &total;
         for (int i = 0; i < KV_SEGMENT_PAGES; i++) {
-            args.keys[i] = pages + (size_t)(page + i) * page_bytes(s);
+            int next = page + KV_SEGMENT_PAGES + i;
+            args.keys[i] = pages + (size_t)(page + i) * stride;
             args.values[i] = (const uint8_t *)args.keys[i] + kv_key_bytes(s->type, s->head_dim);
-            args.next_keys[i] = page + KV_SEGMENT_PAGES + i < s->tokens / KV_PAGE_TOKENS ? pages + (size_t)(page + KV_SEGMENT_PAGES + i) * page_bytes(s) : NULL;
+            args.next_keys[i] = next < s->tokens / KV_PAGE_TOKENS ? pages + (size_t)next * stride : NULL;
         }
         args.max = to->max, args.sum = to->sum, args.out = to->out;
         table->attention_segment(&args);
@@ -80,10 +83,11 @@ static double seconds(const kernels *table, const shape *s, const uint8_t *pool,
     double times[REPETITIONS];
     size_t bytes = sequence_bytes(s), sequences = pool_bytes / bytes, next = 0;
     int rounds = cold ? (int)(sequences / REPETITIONS) : is_scalar(table) ? 1 : 10;
-    if (!cold) attend_once(table, s, pool);
+    size_t stride = sequences * page_bytes(s);
+    if (!cold) attend_once(table, s, pool, stride);
     for (int i = 0; i < REPETITIONS; i++) {
         times[i] = 0;
-        for (int round = 0; round < rounds; round++, next += cold) times[i] += attend_once(table, s, pool + next % sequences * bytes);
+        for (int round = 0; round < rounds; round++, next += cold) times[i] += attend_once(table, s, pool + next % sequences * page_bytes(s), stride);
         times[i] /= rounds;
     }
     qsort(times, REPETITIONS, sizeof *times, compare);
@@ -116,12 +120,12 @@ static void fill(uint8_t *pool)
     for (size_t i = 0; i < pool_bytes; i += sizeof scale) memcpy(pool + i, &scale, sizeof scale);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const kernels *tables[8];
     int count = kernels_available(tables, 8);
     char processor[128];
-    uint8_t *pool = aligned_alloc(64, pool_bytes);
+    uint8_t *pool = mem_alloc_large(pool_bytes);
     if (!pool) return 1;
     fill(pool);
     for (int i = 0; i < MAX_QUERIES * MAX_HEAD_DIM; i++) queries[i] = (int16_t)(i % 17 - 8);
@@ -129,9 +133,10 @@ int main(void)
     cpu_model_name(processor, sizeof processor);
     printf("%s, one thread, median of %d\n", processor, REPETITIONS);
     for (int t = 0; t < count; t++) {
+        if (argc > 1 && strcmp(argv[1], tables[t]->isa) != 0) continue;
         measure(tables[t], DTYPE_I16, pool);
         measure(tables[t], DTYPE_I8, pool);
     }
-    free(pool);
+    mem_free(pool);
     return 0;
 }

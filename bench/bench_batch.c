@@ -25,7 +25,7 @@ static int32_t some_token(bench *b)
 
 static void open_model(bench *b, const char *directory, int threads)
 {
-    b->vocab_size = load_model(directory, &(engine_options){.num_threads = threads}, &b->device, &b->model);
+    b->vocab_size = load_model("cpu", directory, &(engine_options){.num_threads = threads}, &b->device, &b->model);
 }
 
 static void fill_context(bench *b)

@@ -1,36 +1,20 @@
 // Where the time of a token goes in the MLX engine: building the graph, MLX's launches, waiting for the device; and which
 // operations the token is made of. LLMLOCAL_PLUGIN_PATH names the folder of the plugin.
 //     bench-mlx MODEL [TOKENS]
+#include "bench.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "engine/mlx/shim.h"
-#include "nn/model.h"
 #include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { PROMPT = 16, WARM_UP = 32, MAX_KINDS = 100 };
 
-static llm_error err;
 static engine_model *model;
 static engine_seq *seq;
 static float *logits;
 static int32_t token;
 static int vocab_size;
-
-static void stop(const char *what)
-{
-    fprintf(stderr, "%s: %s\n", what, err.message);
-    exit(1);
-}
-
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 // The plugin's hooks.
 static void *hook(const char *name)
@@ -47,23 +31,18 @@ static void open_model(const char *directory)
 {
     engine *device;
     engine_info info;
-    static model_files files;
-    if (model_files_open(directory, &files, &err) != LLM_OK) stop("the model");
-    engine_weights weights = weights_for_engine(&files.weights);
-    if (engine_open("mlx", &(engine_options){.cache_limit = 20 << 20}, &device, &err) != LLM_OK) stop("the engine");
-    if (engine_model_load(device, &files.desc, &weights, NULL, NULL, &model, &err) != LLM_OK) stop("loading");
-    if (engine_seq_create(model, &seq, &err) != LLM_OK) stop("a sequence");
+    vocab_size = load_model("mlx", directory, &(engine_options){.cache_limit = 20 << 20}, &device, &model);
+    check(engine_seq_create(model, &seq, &err));
     engine_get_info(device, &info);
-    vocab_size = files.desc.vocab_size;
     logits = mem_alloc_zero((size_t)vocab_size, sizeof *logits);
-    if (!logits) stop("logits");
-    printf("MLX %s on %s (%s), %d layers\n", info.version, info.device, info.isa, files.desc.num_blocks);
+    if (!logits) exit(1);
+    printf("MLX %s on %s (%s)\n", info.version, info.device, info.isa);
 }
 
 static void forward(const int32_t *tokens, int count)
 {
     engine_batch_item item = {seq, tokens, count, 1, false};
-    if (engine_forward(model, &item, 1, logits, &err) != LLM_OK) stop("a forward pass");
+    check(engine_forward(model, &item, 1, logits, &err));
 }
 
 static void choose(void)
@@ -81,12 +60,12 @@ static void measure(int count)
     double forwards = 0, choosing = 0;
     get_costs(&before);
     for (int i = 0; i < count; i++) {
-        double begin = seconds();
+        double begin = clock_seconds();
         forward(&token, 1);
-        double middle = seconds();
+        double middle = clock_seconds();
         choose();
         forwards += middle - begin;
-        choosing += seconds() - middle;
+        choosing += clock_seconds() - middle;
     }
     get_costs(&after);
     double launching = after.begin_seconds - before.begin_seconds, waiting = after.wait_seconds - before.wait_seconds;

@@ -28,7 +28,7 @@ typedef struct bench {
 
 static void open_model(bench *b, const char *directory, int threads)
 {
-    b->vocab_size = load_model(directory, &(engine_options){.num_threads = threads}, &b->device, &b->model);
+    b->vocab_size = load_model("cpu", directory, &(engine_options){.num_threads = threads}, &b->device, &b->model);
     check(engine_seq_create(b->model, &b->seq, &err));
     sampler_options options;
     sampler_options_init(&options);

@@ -16,19 +16,25 @@ typedef struct opened {
     int prompt, total, vocab;
 } opened;
 
-// `context`: 0, or instead of the model's own context length.
-static inline void open_case_on(const char *engine_name, const char *name, const engine_options *options, int context, opened *o)
+// The golden model is open already: its description may have been changed.
+static inline void load_case_on(const char *engine_name, const char *name, const engine_options *options, opened *o)
 {
-    open_golden(name, &o->golden);
     engine_weights weights = weights_for_engine(&o->golden.files.weights);
     weights.release = NULL; // the reference may read them again
-    if (context) o->golden.files.desc.context_length = context;
     assert_ok(engine_open(engine_name, options, &o->device, &err));
     if (engine_model_load(o->device, &o->golden.files.desc, &weights, NULL, NULL, &o->model, &err) != LLM_OK)
         fail_msg("%s: %s", name, err.message);
     o->vocab = o->golden.files.desc.vocab_size;
     o->prompt = read_ids(yyjson_obj_get(o->golden.root, "ids"), o->ids, 0);
     o->total = read_ids(yyjson_obj_get(o->golden.root, "greedy"), o->ids, o->prompt);
+}
+
+// `context`: 0, or instead of the model's own context length.
+static inline void open_case_on(const char *engine_name, const char *name, const engine_options *options, int context, opened *o)
+{
+    open_golden(name, &o->golden);
+    if (context) o->golden.files.desc.context_length = context;
+    load_case_on(engine_name, name, options, o);
 }
 
 static inline void close_case(opened *o)

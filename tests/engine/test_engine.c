@@ -267,6 +267,39 @@ static void test_saved_sequences_continue_with_the_same_bits(void **state)
     }
 }
 
+// The values of layer 0 without those of the first position.
+static llm_status give_later_values(void *user, engine_state_array *array, llm_error *e)
+{
+    llm_status status = give_array(user, array, e);
+    if (status != LLM_OK || strcmp(array->name, "layers.0.values") != 0) return status;
+    size_t row = array_bytes(array) / (size_t)array->shape[0];
+    memmove(array->data, (uint8_t *)array->data + row, array_bytes(array) - row);
+    array->first_position++;
+    return LLM_OK;
+}
+
+// With a window, positions that nothing sees any more may be missing, but then from every part of the layer.
+static void test_parts_of_a_saved_layer_begin_at_one_position(void **state)
+{
+    (void)state;
+    if (!tested || strcmp(tested->name, "cpu") != 0) skip();
+    opened o;
+    open_golden("llama-q4-g64", &o.golden);
+    for (int i = 0; i < o.golden.files.desc.num_blocks; i++) o.golden.files.desc.blocks[i].attention.window = 4;
+    load_case_on(tested->name, "llama-q4-g64", &(engine_options){.precision = PRECISION_FAST, .num_threads = 1}, &o);
+    saved s = {.count = 0};
+    engine_seq *seq = new_seq(&o), *restored = new_seq(&o);
+    mem_free(forward(&o, seq, 0, o.total));
+    assert_ok(engine_seq_save(seq, keep_array, &s, &err));
+    assert_error(engine_seq_restore(restored, o.total, give_later_values, &s, &err), LLM_LOAD_FAILED, "layer 0");
+    assert_int_equal(engine_seq_length(restored), 0);
+    assert_ok(engine_seq_restore(restored, o.total, give_array, &s, &err));
+    for (int i = 0; i < s.count; i++) mem_free(s.arrays[i].data);
+    engine_seq_free(seq);
+    engine_seq_free(restored);
+    close_case(&o);
+}
+
 static void test_wrong_calls_are_refused_and_change_nothing(void **state)
 {
     (void)state;
@@ -453,6 +486,7 @@ int main(void)
         ENGINE_TEST(test_precise_tokens_have_the_bits_of_single_ones),
         ENGINE_TEST(test_fork_and_trim_continue_where_they_should),
         ENGINE_TEST(test_saved_sequences_continue_with_the_same_bits),
+        ENGINE_TEST(test_parts_of_a_saved_layer_begin_at_one_position),
         ENGINE_TEST(test_wrong_calls_are_refused_and_change_nothing),
         ENGINE_TEST(test_a_cache_of_8_bits),
         ENGINE_TEST(test_an_interrupt_from_another_thread_leaves_the_sequence_as_it_was),
