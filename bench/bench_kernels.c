@@ -2,6 +2,7 @@
 // weights a second for one token (decode waits for memory), multiply-adds a second for many (prefill waits for
 // arithmetic). Every figure is the fastest of REPEATS runs.
 //     bench_kernels [threads] [isa] [MiB of weights]
+#include "peak.h"
 #include "base/clock.h"
 #include "engine/cpu/kernels/kernels.h"
 #include "base/cpu.h"
@@ -10,9 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 enum { REPEATS = 30, MAX_THREADS = 64 };
 
@@ -101,35 +99,11 @@ read_memory(bench_job *job, int thread)
     for (int k = 0; k < 8; k++) job->sink[thread * 8 + k] = sums[k];
 }
 
-// Independent dots from registers: the most that the processor can do. Multiply-adds of one pass.
-enum { PEAK_LOOPS = 1 << 20, PEAK_CHAINS = 16 };
+enum { PEAK_LOOPS = 1 << 20 };
 
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512vnni"))) static void peak_dots_vnni(bench_job *job, int thread)
-{
-    __m512i sums[PEAK_CHAINS], a = _mm512_set1_epi32(thread), b = _mm512_set1_epi32(3);
-    for (int k = 0; k < PEAK_CHAINS; k++) sums[k] = a;
-    for (int i = 0; i < PEAK_LOOPS; i++) {
-#pragma GCC unroll 16
-        for (int k = 0; k < PEAK_CHAINS; k++) sums[k] = _mm512_dpbusd_epi32(sums[k], a, b);
-        __asm__ volatile("" : "+v"(a));
-    }
-    for (int k = 0; k < PEAK_CHAINS; k++) job->sink[thread * 8] += (uint64_t)_mm512_reduce_add_epi32(sums[k]);
-}
-
-__attribute__((target("avx2"))) static void peak_dots_avx2(bench_job *job, int thread)
-{
-    __m256i sums[PEAK_CHAINS / 2], a = _mm256_set1_epi32(thread), b = _mm256_set1_epi32(3);
-    for (int k = 0; k < PEAK_CHAINS / 2; k++) sums[k] = a;
-    for (int i = 0; i < PEAK_LOOPS; i++) {
-#pragma GCC unroll 16
-        for (int k = 0; k < PEAK_CHAINS / 2; k++) {
-            sums[k] = _mm256_add_epi16(sums[k], _mm256_maddubs_epi16(a, b));
-            __asm__ volatile("" : "+x"(a)); // or one product serves all sums
-        }
-    }
-    for (int k = 0; k < PEAK_CHAINS / 2; k++) job->sink[thread * 8] += (uint64_t)_mm256_extract_epi32(sums[k], 0);
-}
+static void run_peak_vnni(bench_job *job, int thread) { job->sink[thread * 8] += peak_dots_8(thread, PEAK_LOOPS); }
+static void run_peak_avx2(bench_job *job, int thread) { job->sink[thread * 8] += peak_dots_avx2(thread, PEAK_LOOPS); }
 #endif
 
 static double peak_dot_rate(bench_job *job)
@@ -137,8 +111,8 @@ static double peak_dot_rate(bench_job *job)
     double macs = 0;
 #if defined(__x86_64__)
     bool vnni = strcmp(job->table->isa, "avx512vnni") == 0;
-    if (vnni) job->work = peak_dots_vnni, macs = 64.0 * PEAK_CHAINS * PEAK_LOOPS;
-    if (!vnni && cpu_get_features()->avx2) job->work = peak_dots_avx2, macs = 16.0 * PEAK_CHAINS * PEAK_LOOPS;
+    if (vnni) job->work = run_peak_vnni, macs = 64.0 * PEAK_CHAINS * PEAK_LOOPS;
+    if (!vnni && cpu_get_features()->avx2) job->work = run_peak_avx2, macs = 16.0 * PEAK_CHAINS * PEAK_LOOPS;
 #endif
     return macs > 0 ? macs * job->num_threads / measure(job) : 0;
 }

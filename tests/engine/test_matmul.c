@@ -199,7 +199,7 @@ static void check_affine(bool exact)
         for (size_t g = 0; g < 3; g++)
             for (size_t s = 0; s < 3; s++)
                 for (int num_tokens = 1; num_tokens <= MAX_TOKENS; num_tokens++) {
-                    int rows = random_int(1, 70), cols = all_groups[g] * random_int(1, 4);
+                    int rows = random_int(1, 70), cols = all_groups[g] * (num_tokens < MAX_TOKENS ? random_int(1, 4) : random_int(21, 45)); // also wider than a panel
                     problem p = new_problem(random_affine(all_bits[b], all_groups[g], float_types[s], rows, cols),
                                             num_tokens);
                     check_all_tables(&p, exact);

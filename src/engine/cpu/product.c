@@ -7,14 +7,19 @@
 #include "engine/cpu/forward.h"
 #include <string.h>
 
-enum { MANY_TILES = 8 }; // so many of an item make that taking it from the pool costs nothing
+enum {
+    MANY_TILES = 8,          // so many of an item make that taking it from the pool costs nothing
+    STREAM_ROWS = 8,         // up to so many wait for memory
+    ITEM_ROWS = 128,         // at most
+};
 
 typedef struct product_job {
     chunk *chunk;
     const product_group *group;
     row_function make_input;         // each thread for itself; NULL: the shared input is made
     int cols, num_rows, num_tiles;   // tiles of all matrices, one after another
-    int tile_items, row_items, rows_per_item;
+    int tile_step, tile_items;       // the tiles are cut, at multiples of tile_step, into so many items
+    int row_items, rows_per_item;
 } product_job;
 
 void add_to_group(product_group *group, const cpu_linear *linear, float *result, size_t stride)
@@ -125,16 +130,21 @@ static void multiply(const product_job *job, int which, int tile, int tile_end, 
     for (; row < row_end; row++) k->add_scaled(result + (size_t)row * stride + begin, linear->bias + begin, 1, end - begin);
 }
 
-static int item_begin(int count, int items, int item) { return (int)((int64_t)count * item / items); }
+static int num_steps(const product_job *job) { return (job->num_tiles + job->tile_step - 1) / job->tile_step; }
+
+static int item_begin(const product_job *job, int item)
+{
+    return (int)((int64_t)num_steps(job) * item / job->tile_items) * job->tile_step;
+}
+
 static int within(int tile, int count) { return tile < 0 ? 0 : tile < count ? tile : count; }
 
 static void product_item(void *arg, int item, int thread)
 {
     const product_job *job = arg;
     const activations *input = job->make_input ? own_input(job, thread) : &job->chunk->model->work.input;
-    int tile = item_begin(job->num_tiles, job->tile_items, item / job->row_items);
-    int tile_end = item_begin(job->num_tiles, job->tile_items, item / job->row_items + 1);
-    int row = item % job->row_items * job->rows_per_item, row_end = row + job->rows_per_item;
+    int tile = item_begin(job, item % job->tile_items), tile_end = item_begin(job, item % job->tile_items + 1);
+    int row = item / job->tile_items * job->rows_per_item, row_end = row + job->rows_per_item;
     if (row_end > job->num_rows) row_end = job->num_rows;
     for (int i = 0; i < job->group->count; i++) {
         int count = job->group->linears[i]->matrix.num_tiles, begin = within(tile, count), end = within(tile_end, count);
@@ -143,18 +153,20 @@ static void product_item(void *arg, int item, int thread)
     }
 }
 
-// Few rows wait for memory: long runs of tiles. Many rows wait for arithmetic: pieces that fit the caches.
+// Few rows wait for memory: long runs of tiles. Many rows wait for arithmetic: pieces that fit the caches, those of the same
+// rows side by side, so that a thread finds its rows where it left them; an even number of tiles, which kernels take in pairs.
 void run_group(chunk *c, const product_group *group, int cols, int num_rows, row_function make_input)
 {
     cpu_model *model = c->model;
     int threads = thread_pool_size(model->engine->pool);
     product_job job = {.chunk = c, .group = group, .cols = cols, .num_rows = num_rows};
     for (int i = 0; i < group->count; i++) job.num_tiles += group->linears[i]->matrix.num_tiles;
-    job.rows_per_item = num_rows < 64 ? num_rows : 64;
-    job.row_items = (num_rows + job.rows_per_item - 1) / job.rows_per_item;
+    job.row_items = (num_rows + ITEM_ROWS - 1) / ITEM_ROWS;
+    job.rows_per_item = (num_rows + job.row_items - 1) / job.row_items;
+    job.tile_step = num_rows > STREAM_ROWS ? 2 : 1;
     job.tile_items = threads * 4;
     while (c->own && job.tile_items > threads && job.num_tiles < job.tile_items * MANY_TILES) job.tile_items -= threads;
-    if (job.tile_items > job.num_tiles) job.tile_items = job.num_tiles;
+    if (job.tile_items > num_steps(&job)) job.tile_items = num_steps(&job);
     if (c->own) {
         job.make_input = make_input;
         model->work.step++;

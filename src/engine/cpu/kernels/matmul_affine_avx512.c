@@ -3,13 +3,12 @@
 #include "engine/cpu/kernels/matmul_avx512.h"
 #include "engine/cpu/kernels/tables.h"
 
-// With more than 2 x 3 sums the compiler runs out of registers and spills: 2 x 4 is 8 % slower, 2 x 6 40 %. But
-// four tokens in one pass are better than in two.
+// For up to eight tokens, which one stream of weights serves four at a time; matmul_many_avx512.h has the others.
 #define HAS_NARROW 1
-#define MAX_TILES 2
+#define MAX_TILES 1
 #define MAX_TOKENS 4
-#define BEST_TOKENS 3
-#define BEST_NARROW_TOKENS 3
+#define BEST_TOKENS 4
+#define BEST_NARROW_TOKENS 4
 
 INLINE __m512i broadcast(const int8_t *x)
 {
@@ -18,36 +17,32 @@ INLINE __m512i broadcast(const int8_t *x)
     return _mm512_set1_epi32(quad);
 }
 
-// A single tile sums even and odd quads apart: two short chains of dots instead of a long one.
+enum { CHAINS = 2 }; // even and odd quads are summed apart: two short chains of dots instead of a long one
+
 typedef struct accumulators {
-    __m512i hi[MAX_TILES][MAX_TOKENS], lo[MAX_TILES][MAX_TOKENS];
+    __m512i hi[CHAINS][MAX_TOKENS], lo[CHAINS][MAX_TOKENS];
 } accumulators;
 
 INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
 {
     (void)num_tiles;
-    UNROLL for (int r = 0; r < MAX_TILES; r++) UNROLL for (int t = 0; t < num_tokens; t++) a->hi[r][t] =
-        a->lo[r][t] = _mm512_setzero_si512();
+    UNROLL for (int chain = 0; chain < CHAINS; chain++) UNROLL for (int t = 0; t < num_tokens; t++) a->hi[chain][t] =
+        a->lo[chain][t] = _mm512_setzero_si512();
 }
 
 INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
                              int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
                              const int num_tokens)
 {
+    (void)num_tiles;
     UNROLL for (int j = 0; j < 8; j++)
     {
-        __m512i q[MAX_TILES];
-        UNROLL for (int r = 0; r < num_tiles; r++) q[r] = quad_values(planes[r], bits, group_size, octet, j);
+        const int chain = j % CHAINS;
+        __m512i q = quad_values(planes[0], bits, group_size, octet, j);
         UNROLL for (int t = 0; t < num_tokens; t++)
         {
-            __m512i quad_hi = broadcast(hi + (size_t)t * cols + 4 * j);
-            __m512i quad_lo = broadcast(lo + (size_t)t * cols + 4 * j);
-            UNROLL for (int r = 0; r < num_tiles; r++)
-            {
-                const int chain = num_tiles == 1 ? j % MAX_TILES : r;
-                a->hi[chain][t] = _mm512_dpbusd_epi32(a->hi[chain][t], q[r], quad_hi);
-                a->lo[chain][t] = _mm512_dpbusd_epi32(a->lo[chain][t], q[r], quad_lo);
-            }
+            a->hi[chain][t] = _mm512_dpbusd_epi32(a->hi[chain][t], q, broadcast(hi + (size_t)t * cols + 4 * j));
+            a->lo[chain][t] = _mm512_dpbusd_epi32(a->lo[chain][t], q, broadcast(lo + (size_t)t * cols + 4 * j));
         }
     }
 }
@@ -56,53 +51,42 @@ INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, cons
 INLINE void accumulators_add_wide(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
                                   unsigned quads, const int8_t *hi, size_t cols, const int num_tiles, const int num_tokens)
 {
+    (void)num_tiles;
     for (; quads; quads &= quads - 1) {
         int quad = __builtin_ctz(quads);
-        __m512i q[MAX_TILES];
-        UNROLL for (int r = 0; r < num_tiles; r++) q[r] = any_quad_values(planes[r], bits, group_size, quad);
+        __m512i q = any_quad_values(planes[0], bits, group_size, quad);
         UNROLL for (int t = 0; t < num_tokens; t++)
-        {
-            __m512i quad_hi = broadcast(hi + (size_t)t * cols + 4 * quad);
-            UNROLL for (int r = 0; r < num_tiles; r++) a->lo[r][t] = _mm512_dpbusd_epi32(a->lo[r][t], q[r], quad_hi);
-        }
+            a->lo[0][t] = _mm512_dpbusd_epi32(a->lo[0][t], q, broadcast(hi + (size_t)t * cols + 4 * quad));
     }
-    UNROLL for (int r = 0; r < num_tiles; r++) UNROLL for (int t = 0; t < num_tokens; t++)
-        a->lo[r][t] = _mm512_slli_epi32(a->lo[r][t], 7);
+    UNROLL for (int t = 0; t < num_tokens; t++) a->lo[0][t] = _mm512_slli_epi32(a->lo[0][t], 7);
 }
 
 INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
                                     int octet, const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens)
 {
+    (void)num_tiles;
     UNROLL for (int j = 0; j < 8; j++)
     {
-        __m512i q[MAX_TILES];
-        UNROLL for (int r = 0; r < num_tiles; r++) q[r] = quad_values(planes[r], bits, group_size, octet, j);
+        __m512i q = quad_values(planes[0], bits, group_size, octet, j);
         UNROLL for (int t = 0; t < num_tokens; t++)
-        {
-            __m512i quad_lo = broadcast(lo + (size_t)t * cols + 4 * j);
-            UNROLL for (int r = 0; r < num_tiles; r++)
-            {
-                const int chain = num_tiles == 1 ? j % MAX_TILES : r;
-                a->lo[chain][t] = _mm512_dpbusd_epi32(a->lo[chain][t], q[r], quad_lo);
-            }
-        }
+            a->lo[j % CHAINS][t] = _mm512_dpbusd_epi32(a->lo[j % CHAINS][t], q, broadcast(lo + (size_t)t * cols + 4 * j));
     }
 }
 
 INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
                              const int num_tokens, const bool narrow)
 {
-    (void)bits, (void)num_tokens;
-    __m512i hi = a->hi[r][t], lo = a->lo[r][t];
-    if (narrow) return num_tiles == 1 ? _mm512_add_epi32(lo, a->lo[1][t]) : lo;
-    if (num_tiles == 1) hi = _mm512_add_epi32(hi, a->hi[1][t]), lo = _mm512_add_epi32(lo, a->lo[1][t]);
-    return _mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo);
+    (void)bits, (void)r, (void)num_tiles, (void)num_tokens;
+    __m512i lo = _mm512_add_epi32(a->lo[0][t], a->lo[1][t]);
+    return narrow ? lo : _mm512_add_epi32(_mm512_slli_epi32(_mm512_add_epi32(a->hi[0][t], a->hi[1][t]), 7), lo);
 }
 
 #include "engine/cpu/kernels/matmul_affine_impl.h"
+#include "engine/cpu/kernels/matmul_many_avx512.h"
 
 void matmul_affine_avx512(const packed_matrix *w, int tile_begin, int tile_end, const quantized_rows *x,
                           int token_begin, int token_end, float *y, size_t y_stride)
 {
-    matmul_affine(w, tile_begin, tile_end, x, token_begin, token_end, y, y_stride);
+    bool many = token_end - token_begin > 2 * MAX_TOKENS;
+    (many ? matmul_affine_many : matmul_affine)(w, tile_begin, tile_end, x, token_begin, token_end, y, y_stride);
 }

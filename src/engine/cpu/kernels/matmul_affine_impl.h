@@ -120,9 +120,9 @@ typedef void affine_block_function(const packed_matrix *w, int tile, const quant
 FOR_BITS(BLOCKS, 0)
 #if HAS_NARROW
 FOR_BITS(BLOCKS, 1)
-static affine_block_function *const blocks[2][9][MAX_TILES][MAX_TOKENS] = {{FOR_BITS(NAMES, 0)}, {FOR_BITS(NAMES, 1)}};
+static affine_block_function *const affine_blocks[2][9][MAX_TILES][MAX_TOKENS] = {{FOR_BITS(NAMES, 0)}, {FOR_BITS(NAMES, 1)}};
 #else
-static affine_block_function *const blocks[1][9][MAX_TILES][MAX_TOKENS] = {{FOR_BITS(NAMES, 0)}};
+static affine_block_function *const affine_blocks[1][9][MAX_TILES][MAX_TOKENS] = {{FOR_BITS(NAMES, 0)}};
 #endif
 
 // How many of `left` tokens to take, and whether some of them are narrow rows.
@@ -149,7 +149,7 @@ static void matmul_affine(const packed_matrix *w, int tile_begin, int tile_end, 
             for (int token = first, count; token < end; token += count) {
                 bool narrow;
                 count = block_tokens(x, token, end - token, &narrow);
-                blocks[narrow][w->bits][num_tiles - 1][count - 1](w, tile, x, token, y, y_stride);
+                affine_blocks[narrow][w->bits][num_tiles - 1][count - 1](w, tile, x, token, y, y_stride);
             }
         }
     }
