@@ -5,8 +5,6 @@
 #include "engine/cpu/kernels/tables.h"
 
 // Sixteen registers: 16-bit sums of four tokens, or of the two halves of two tokens, take eight of them.
-#define HAS_NARROW 1
-#define MAX_TILES 1
 #define MAX_TOKENS 4
 #define BEST_TOKENS 2
 #define BEST_NARROW_TOKENS 4
@@ -108,9 +106,8 @@ typedef struct accumulators {
     ivec sums[MAX_TOKENS];
 } accumulators;
 
-INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
+INLINE void accumulators_clear(accumulators *a, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int t = 0; t < num_tokens; t++) a->sums[t] = ivec_zero();
 }
 
@@ -123,14 +120,12 @@ INLINE void add_pair(accumulators *a, const uint8_t *planes, const int bits, int
                    num_tokens - t < PAIR ? num_tokens - t : PAIR, a->sums + t);
 }
 
-INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
-                             const int num_tokens)
+INLINE void accumulators_add(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     _Static_assert(MAX_TOKENS <= 2 * PAIR, "two pairs at most");
-    add_pair(a, planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, 0);
-    if (num_tokens > PAIR) add_pair(a, planes[0], bits, group_size, octet, hi, lo, cols, num_tokens, PAIR);
+    add_pair(a, planes, bits, group_size, octet, hi, lo, cols, num_tokens, 0);
+    if (num_tokens > PAIR) add_pair(a, planes, bits, group_size, octet, hi, lo, cols, num_tokens, PAIR);
 }
 
 // The products of hi alone, for the quads of a group whose bit is set.
@@ -150,27 +145,23 @@ INLINE void wide_dots(const uint8_t *planes, const int bits, int group_size, uns
     }
 }
 
-INLINE void accumulators_add_wide(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                                  unsigned quads, const int8_t *hi, size_t cols, const int num_tiles, const int num_tokens)
+INLINE void accumulators_add_wide(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                                  unsigned quads, const int8_t *hi, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int part = 0; part < parts_of(bits); part++)
-        wide_dots(planes[0], bits, group_size, quads, part, hi, cols, num_tokens, a->sums);
+        wide_dots(planes, bits, group_size, quads, part, hi, cols, num_tokens, a->sums);
 }
 
-INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                                    int octet, const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens)
+INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                                    int octet, const int8_t *lo, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int part = 0; part < parts_of(bits); part++)
-        octet_dots_narrow(planes[0], bits, group_size, octet, part, lo, cols, num_tokens, a->sums);
+        octet_dots_narrow(planes, bits, group_size, octet, part, lo, cols, num_tokens, a->sums);
 }
 
-INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
-                             const int num_tokens, const bool narrow)
+INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int t, const bool narrow)
 {
-    (void)narrow;
-    (void)bits, (void)r, (void)num_tiles, (void)num_tokens;
+    (void)bits, (void)narrow;
     return a->sums[t];
 }
 

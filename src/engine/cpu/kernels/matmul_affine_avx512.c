@@ -4,8 +4,6 @@
 #include "engine/cpu/kernels/tables.h"
 
 // For up to eight tokens, which one stream of weights serves four at a time; matmul_many_avx512.h has the others.
-#define HAS_NARROW 1
-#define MAX_TILES 1
 #define MAX_TOKENS 4
 #define BEST_TOKENS 4
 #define BEST_NARROW_TOKENS 4
@@ -23,22 +21,19 @@ typedef struct accumulators {
     __m512i hi[CHAINS][MAX_TOKENS], lo[CHAINS][MAX_TOKENS];
 } accumulators;
 
-INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
+INLINE void accumulators_clear(accumulators *a, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int chain = 0; chain < CHAINS; chain++) UNROLL for (int t = 0; t < num_tokens; t++) a->hi[chain][t] =
         a->lo[chain][t] = _mm512_setzero_si512();
 }
 
-INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
-                             const int num_tokens)
+INLINE void accumulators_add(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int j = 0; j < 8; j++)
     {
         const int chain = j % CHAINS;
-        __m512i q = quad_values(planes[0], bits, group_size, octet, j);
+        __m512i q = quad_values(planes, bits, group_size, octet, j);
         UNROLL for (int t = 0; t < num_tokens; t++)
         {
             a->hi[chain][t] = _mm512_dpbusd_epi32(a->hi[chain][t], q, broadcast(hi + (size_t)t * cols + 4 * j));
@@ -48,35 +43,32 @@ INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, cons
 }
 
 // The products of hi alone, for the quads of a group whose bit is set: they come before those of lo.
-INLINE void accumulators_add_wide(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                                  unsigned quads, const int8_t *hi, size_t cols, const int num_tiles, const int num_tokens)
+INLINE void accumulators_add_wide(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                                  unsigned quads, const int8_t *hi, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     for (; quads; quads &= quads - 1) {
         int quad = __builtin_ctz(quads);
-        __m512i q = any_quad_values(planes[0], bits, group_size, quad);
+        __m512i q = any_quad_values(planes, bits, group_size, quad);
         UNROLL for (int t = 0; t < num_tokens; t++)
             a->lo[0][t] = _mm512_dpbusd_epi32(a->lo[0][t], q, broadcast(hi + (size_t)t * cols + 4 * quad));
     }
     UNROLL for (int t = 0; t < num_tokens; t++) a->lo[0][t] = _mm512_slli_epi32(a->lo[0][t], 7);
 }
 
-INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                                    int octet, const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens)
+INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                                    int octet, const int8_t *lo, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int j = 0; j < 8; j++)
     {
-        __m512i q = quad_values(planes[0], bits, group_size, octet, j);
+        __m512i q = quad_values(planes, bits, group_size, octet, j);
         UNROLL for (int t = 0; t < num_tokens; t++)
             a->lo[j % CHAINS][t] = _mm512_dpbusd_epi32(a->lo[j % CHAINS][t], q, broadcast(lo + (size_t)t * cols + 4 * j));
     }
 }
 
-INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
-                             const int num_tokens, const bool narrow)
+INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int t, const bool narrow)
 {
-    (void)bits, (void)r, (void)num_tiles, (void)num_tokens;
+    (void)bits;
     __m512i lo = _mm512_add_epi32(a->lo[0][t], a->lo[1][t]);
     return narrow ? lo : _mm512_add_epi32(_mm512_slli_epi32(_mm512_add_epi32(a->hi[0][t], a->hi[1][t]), 7), lo);
 }

@@ -5,8 +5,6 @@
 #include "engine/cpu/kernels/tables.h"
 
 // Thirty-two registers: the sums of four tokens, or both sums of two tokens, take sixteen of them.
-#define HAS_NARROW 1
-#define MAX_TILES 1
 #define MAX_TOKENS 4
 #define BEST_TOKENS 2
 #define BEST_NARROW_TOKENS 4
@@ -63,9 +61,8 @@ INLINE void add_half(accumulators *a, const uint8_t *planes, const int bits, int
 #undef ADD_LANE
 }
 
-INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int num_tokens)
+INLINE void accumulators_clear(accumulators *a, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int t = 0; t < num_tokens; t++)
     {
         a->hi[t] = a->lo[t] = ivec_splat(0);
@@ -73,28 +70,25 @@ INLINE void accumulators_clear(accumulators *a, const int num_tiles, const int n
     }
 }
 
-INLINE void accumulators_add(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tiles,
-                             const int num_tokens)
+INLINE void accumulators_add(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                             int octet, const int8_t *hi, const int8_t *lo, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int first = 0; first < num_tokens; first += PAIR)
     {
         const size_t at = (size_t)first * cols;
         const int count = num_tokens - first < PAIR ? num_tokens - first : PAIR;
-        add_half(a, planes[0], bits, group_size, octet, 0, hi + at, lo + at, cols, first, count);
-        add_half(a, planes[0], bits, group_size, octet, 1, hi + at, lo + at, cols, first, count);
+        add_half(a, planes, bits, group_size, octet, 0, hi + at, lo + at, cols, first, count);
+        add_half(a, planes, bits, group_size, octet, 1, hi + at, lo + at, cols, first, count);
     }
 }
 
 // The products of hi alone, for the quads of a group whose bit is set: they come before those of lo.
-INLINE void accumulators_add_wide(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                                  unsigned quads, const int8_t *hi, size_t cols, const int num_tiles, const int num_tokens)
+INLINE void accumulators_add_wide(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                                  unsigned quads, const int8_t *hi, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     for (; quads; quads &= quads - 1) {
         int quad = __builtin_ctz(quads);
-        quad_bytes q = signed_values(planes[0], bits, group_size, 0, quad);
+        quad_bytes q = signed_values(planes, bits, group_size, 0, quad);
         UNROLL for (int t = 0; t < num_tokens; t++)
         {
             int32_t four;
@@ -112,10 +106,9 @@ INLINE void accumulators_add_wide(accumulators *a, const uint8_t *const *planes,
     }
 }
 
-INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *planes, const int bits, int group_size,
-                                    int octet, const int8_t *lo, size_t cols, const int num_tiles, const int num_tokens)
+INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *planes, const int bits, int group_size,
+                                    int octet, const int8_t *lo, size_t cols, const int num_tokens)
 {
-    (void)num_tiles;
     UNROLL for (int half = 0; half < 2; half++)
     {
         int8x16_t x[MAX_TOKENS];
@@ -126,7 +119,7 @@ INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *plane
         }
 #define ADD_LANE(lane)                                                                                            \
     {                                                                                                             \
-        quad_bytes q = signed_values(planes[0], bits, group_size, octet, 4 * half + lane);                        \
+        quad_bytes q = signed_values(planes, bits, group_size, octet, 4 * half + lane);                        \
         UNROLL for (int t = 0; t < num_tokens; t++) ADD_QUAD(a->lo[t], q, x[t], lane);                            \
     }
         ADD_LANE(0) ADD_LANE(1) ADD_LANE(2) ADD_LANE(3)
@@ -134,10 +127,8 @@ INLINE void accumulators_add_narrow(accumulators *a, const uint8_t *const *plane
     }
 }
 
-INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int r, const int t, const int num_tiles,
-                             const int num_tokens, const bool narrow)
+INLINE ivec accumulators_sum(const accumulators *a, const int bits, const int t, const bool narrow)
 {
-    (void)r, (void)num_tiles, (void)num_tokens;
     ivec sum = a->lo[t], offset = ivec_splat(bits == 8 ? 128 * vaddvq_s32(a->offsets[t]) : 0);
     if (!narrow) FOUR sum.v[k] = vaddq_s32(vshlq_n_s32(a->hi[t].v[k], 7), sum.v[k]);
     FOUR sum.v[k] = vaddq_s32(sum.v[k], offset.v[k]);

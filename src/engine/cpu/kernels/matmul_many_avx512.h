@@ -31,18 +31,6 @@ INLINE void unpack_panel(panel *p, const packed_matrix *w, int tile, int num_til
     }
 }
 
-// Bit j: hi of quad j of a token's group is not 0.
-INLINE unsigned wide_quads_of(const quantized_rows *x, int token, int group)
-{
-    uint16_t two;
-    uint32_t four;
-    const int octets = x->group_size / 32;
-    const uint8_t *wide = x->wide + (size_t)token * (size_t)(x->cols / 32) + (size_t)(group * octets);
-    if (octets == 1) return *wide;
-    if (octets == 2) return memcpy(&two, wide, 2), two;
-    return memcpy(&four, wide, 4), four;
-}
-
 typedef __m512i panel_dots[PANEL_TILES][PANEL_TOKENS];
 
 // A quad of every token, from `x` on.
