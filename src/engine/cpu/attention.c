@@ -310,6 +310,13 @@ bool attention_is_short(const chunk_span *spans, int num_spans)
     return is_short;
 }
 
+static bool has_segments_to_share(const attention_job *job)
+{
+    bool several = false;
+    for (int u = 0; u < job->num_units; u++) several |= job->units[u].segment_end - job->units[u].segment_begin > 1;
+    return several && shares_segments(job->num_units, thread_pool_size(job->model->engine->pool));
+}
+
 llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, int num_spans, attention_store store, void *arg,
                          llm_error *err)
 {
@@ -321,8 +328,7 @@ llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, i
         return error_no_memory(err, "attention");
     job.units = work->units;
     for (int s = 0; s < num_spans; s++) add_units(&job, &spans[s]);
-    bool is_short = attention_is_short(spans, num_spans);
-    if (!is_short && shares_segments(job.num_units, thread_pool_size(model->engine->pool))) return run_by_segments(&job, err);
+    if (has_segments_to_share(&job)) return run_by_segments(&job, err);
     cpu_model_run(model, job.num_units, run_whole_unit, &job);
     return LLM_OK;
 }

@@ -1,4 +1,4 @@
-// The forward pass: a batch's tokens go through all layers in chunks of rows; each step is one job of the pool.
+// The forward pass: a batch's tokens go through all layers in chunks of rows. product.c says which steps are jobs of the pool.
 #include "base/mem.h"
 #include "engine/cpu/forward.h"
 #include <math.h>
