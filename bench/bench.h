@@ -1,6 +1,7 @@
 // What the benchmarks on the engine interface share.
 #ifndef BENCH_H
 #define BENCH_H
+#include "order.h"
 #include "engine/engine.h"
 #include "nn/model.h"
 #include <errno.h>
@@ -27,13 +28,6 @@ static inline int load_model(const char *engine_name, const char *directory, con
     int vocab_size = files.desc.vocab_size;
     model_files_close(&files);
     return vocab_size;
-}
-
-// For qsort: doubles, the smallest first.
-static inline int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 #endif

@@ -1,6 +1,7 @@
 // How fast one thread attends: bytes of keys and values a second for decode shapes and contexts, beside what the same
 // thread reads from memory; multiply-adds a second for prefill shapes; 16 and 8 bits, for every kernel table that runs
 // here. usage: bench-attention [TABLE]
+#include "order.h"
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/mem.h"
@@ -16,12 +17,6 @@ static const size_t pool_bytes = (size_t)512 << 20; // far more than the caches 
 static int16_t queries[MAX_QUERIES * MAX_HEAD_DIM];
 static float scales[MAX_QUERIES], out[2][MAX_QUERIES * MAX_HEAD_DIM], max[2][MAX_QUERIES], sum[2][MAX_QUERIES];
 static int begin[MAX_QUERIES], end[MAX_QUERIES];
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static bool is_scalar(const kernels *table)
 {
@@ -90,7 +85,7 @@ static double seconds(const kernels *table, const shape *s, const uint8_t *pool,
         for (int round = 0; round < rounds; round++, next += cold) times[i] += attend_once(table, s, pool + next % sequences * page_bytes(s), stride);
         times[i] /= rounds;
     }
-    qsort(times, REPETITIONS, sizeof *times, compare);
+    qsort(times, REPETITIONS, sizeof *times, by_value);
     return times[REPETITIONS / 2];
 }
 

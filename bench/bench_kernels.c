@@ -2,6 +2,7 @@
 // weights a second for one token (decode waits for memory), multiply-adds a second for many (prefill waits for
 // arithmetic). Every figure is the fastest of REPEATS runs.
 //     bench_kernels [threads] [isa] [MiB of weights]
+#include "order.h"
 #include "peak.h"
 #include "base/clock.h"
 #include "engine/cpu/kernels/kernels.h"
@@ -45,12 +46,6 @@ static void *run_worker(void *argument)
     return NULL;
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 // Seconds of the fastest run (other work on the machine can only slow one down) of job->work on all threads, this
 // one included.
 static double measure(bench_job *job)
@@ -72,7 +67,7 @@ static double measure(bench_job *job)
     }
     for (int i = 1; i < job->num_threads; i++) pthread_join(threads[i], NULL);
     pthread_barrier_destroy(&job->barrier);
-    qsort(seconds, REPEATS, sizeof *seconds, compare);
+    qsort(seconds, REPEATS, sizeof *seconds, by_value);
     return seconds[0];
 }
 

@@ -1,6 +1,7 @@
 // What a chat feels like beside tokens per second: how soon a cancellation takes effect, how soon the next request runs,
 // how much of a second turn is read anew, and what memory an unload leaves.
 //     bench-session MODEL [exact|fast] [REPETITIONS] [ENGINE]
+#include "order.h"
 #include <llmlocal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,12 +32,6 @@ static void sleep_seconds(double time)
 {
     struct timespec span = {(time_t)time, (long)((time - (double)(time_t)time) * 1e9)};
     nanosleep(&span, NULL);
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static void print_times(const char *what, double *times, int count)

@@ -1,5 +1,6 @@
 // Speed of a tokenizer in processor time of one thread: load, then encode and decode in MB/s (medians).
 // usage: bench-tokenizer TOKENIZER TEXT_FILE [--ids OUT] [--repeat N] [--chunk BYTES]
+#include "order.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "text/tokenizer.h"
@@ -22,13 +23,8 @@ static void check(llm_status status) {
     exit(1);
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
 static void report(const char *what, double *times, int count, size_t bytes) {
-    qsort(times, (size_t)count, sizeof *times, compare);
+    qsort(times, (size_t)count, sizeof *times, by_value);
     printf("%s %.1f MB/s (median of %d)\n", what, (double)bytes / 1e6 / times[count / 2], count);
 }
 
