@@ -274,6 +274,11 @@ static llm_status give_array(void *user, engine_state_array *array, llm_error *e
     return error_set(e, LLM_LOAD_FAILED, "no array %s", array->name);
 }
 
+static void free_saved(saved *s)
+{
+    for (int i = 0; i < s->count; i++) mem_free(s->arrays[i].data);
+}
+
 static void test_saved_sequences_continue_with_the_same_bits(void **state)
 {
     (void)state;
@@ -291,7 +296,7 @@ static void test_saved_sequences_continue_with_the_same_bits(void **state)
         float *a = forward(&o, seq, o.total - 2, o.total), *b = forward(&o, restored, o.total - 2, o.total);
         assert_repeated(few_cases[c], "the restored sequence", b, a, 2 * o.vocab);
         assert_error(engine_seq_restore(restored, 1, give_array, &s, &err), LLM_INVALID_ARGUMENT, "empty sequence");
-        for (int i = 0; i < s.count; i++) mem_free(s.arrays[i].data);
+        free_saved(&s);
         mem_free(a);
         mem_free(b);
         engine_seq_free(seq);
@@ -327,7 +332,7 @@ static void test_parts_of_a_saved_layer_begin_at_one_position(void **state)
     assert_error(engine_seq_restore(restored, o.total, give_later_values, &s, &err), LLM_LOAD_FAILED, "layer 0");
     assert_int_equal(engine_seq_length(restored), 0);
     assert_ok(engine_seq_restore(restored, o.total, give_array, &s, &err));
-    for (int i = 0; i < s.count; i++) mem_free(s.arrays[i].data);
+    free_saved(&s);
     engine_seq_free(seq);
     engine_seq_free(restored);
     close_case(&o);
@@ -417,7 +422,7 @@ static void test_a_cache_of_8_bits(void **state)
             assert_memory_equal(again, wanted, 2 * row * sizeof *again);
             engine_seq_free(all[i]);
         }
-        for (int i = 0; i < s.count; i++) mem_free(s.arrays[i].data);
+        free_saved(&s);
         mem_free(a), mem_free(b), mem_free(again);
         engine_seq_free(wide);
         engine_model_free(model);
