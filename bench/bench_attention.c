@@ -11,10 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_QUERIES = 96, MAX_HEAD_DIM = 256, REPETITIONS = 7, PREFILL_TOKENS = 4096 };
+enum { MAX_QUERIES = 96, MAX_HEAD_DIM = 256, REPETITIONS = 7, PREFILL_TOKENS = 4096, LONGEST = 8192 };
 static const size_t pool_bytes = (size_t)512 << 20; // far more than the caches hold
 
-static int16_t queries[MAX_QUERIES * MAX_HEAD_DIM];
+static int16_t queries[MAX_QUERIES * MAX_HEAD_DIM], unpacked[KV_SEGMENT_PAGES * 2 * KV_PAGE_TOKENS * MAX_HEAD_DIM];
+static float scores[MAX_QUERIES * LONGEST];
 static float scales[MAX_QUERIES], out[2][MAX_QUERIES * MAX_HEAD_DIM], max[2][MAX_QUERIES], sum[2][MAX_QUERIES];
 static int begin[MAX_QUERIES], end[MAX_QUERIES];
 
@@ -44,29 +45,48 @@ static double read_bandwidth(const uint8_t *pool)
 typedef struct shape {
     dtype type;
     int num_queries, head_dim, tokens;
+    bool two_passes;
+    float sink;         // a score that all others are compared with
 } shape;
 
 static size_t page_bytes(const shape *s) { return kv_key_bytes(s->type, s->head_dim) + kv_value_bytes(s->type, s->head_dim); }
 static size_t sequence_bytes(const shape *s) { return (size_t)(s->tokens / KV_PAGE_TOKENS) * page_bytes(s); }
+
+static attention_segment_args segment_args(const shape *s, const uint8_t *pages, size_t stride, int page)
+{
+    attention_segment_args args = {.queries = queries, .query_scales = scales, .num_queries = s->num_queries, .head_dim = s->head_dim,
+                                   .kv_type = s->type, .begin = begin, .end = end, .unpacked = unpacked,
+                                   .scores = scores + page * KV_PAGE_TOKENS, .score_stride = LONGEST};
+    for (int i = 0; i < KV_SEGMENT_PAGES; i++) {
+        int next = page + KV_SEGMENT_PAGES + i;
+        args.keys[i] = pages + (size_t)(page + i) * stride;
+        args.values[i] = (const uint8_t *)args.keys[i] + kv_key_bytes(s->type, s->head_dim);
+        args.next_keys[i] = next < s->tokens / KV_PAGE_TOKENS ? pages + (size_t)next * stride : NULL;
+        args.next_values[i] = args.next_keys[i] ? (const uint8_t *)args.next_keys[i] + kv_key_bytes(s->type, s->head_dim) : NULL;
+    }
+    return args;
+}
 
 // Seconds for all queries over all tokens of a sequence. Its pages (keys, then values) lie `stride` bytes apart: as in the
 // engine, other heads and layers are between them.
 static double attend_once(const kernels *table, const shape *s, const uint8_t *pages, size_t stride)
 {
     attention_state total = {max[0], sum[0], out[0]}, part = {max[1], sum[1], out[1]};
-    attention_segment_args args = {.queries = queries, .query_scales = scales, .num_queries = s->num_queries, .head_dim = s->head_dim,
-                                   .kv_type = s->type, .begin = begin, .end = end};
+    int num_pages = s->tokens / KV_PAGE_TOKENS;
+    float largest[MAX_QUERIES];
+    for (int i = 0; i < s->num_queries; i++) largest[i] = s->sink;
     double start = clock_seconds();
-    for (int page = 0; page < s->tokens / KV_PAGE_TOKENS; page += KV_SEGMENT_PAGES) {
+    for (int page = 0; s->two_passes && page < num_pages; page += KV_SEGMENT_PAGES) {
+        attention_segment_args args = segment_args(s, pages, stride, page);
+        args.largest = largest;
+        table->attention_scores(&args);
+    }
+    for (int page = 0; page < num_pages; page += KV_SEGMENT_PAGES) {
+        attention_segment_args args = segment_args(s, pages, stride, page);
         attention_state *to = page ? &part : &total;
-        for (int i = 0; i < KV_SEGMENT_PAGES; i++) {
-            int next = page + KV_SEGMENT_PAGES + i;
-            args.keys[i] = pages + (size_t)(page + i) * stride;
-            args.values[i] = (const uint8_t *)args.keys[i] + kv_key_bytes(s->type, s->head_dim);
-            args.next_keys[i] = next < s->tokens / KV_PAGE_TOKENS ? pages + (size_t)next * stride : NULL;
-        }
-        args.max = to->max, args.sum = to->sum, args.out = to->out;
-        table->attention_segment(&args);
+        args.max = to->max, args.sum = to->sum, args.out = to->out, args.largest = largest;
+        if (s->two_passes) table->attention_values(&args);
+        else table->attention_segment(&args);
         if (page) table->attention_merge(s->num_queries, s->head_dim, total, part);
     }
     return clock_seconds() - start;
@@ -89,30 +109,62 @@ static double seconds(const kernels *table, const shape *s, const uint8_t *pool,
     return times[REPETITIONS / 2];
 }
 
-static void measure(const kernels *table, dtype type, const uint8_t *pool)
+static float random_float(void) // uniform in [-1, 1)
 {
-    static const int decode[][2] = {{1, 64}, {3, 64}, {4, 128}, {8, 128}, {4, 256}}, contexts[] = {512, 2048, 4096, 8192};
-    static const int prefill[][2] = {{96, 64}, {64, 64}, {64, 80}, {64, 128}, {64, 256}};
-    for (size_t i = 0; !is_scalar(table) && i < sizeof decode / sizeof *decode; i++) {
-        printf("%-10s %s decode  %2d x %3d, cold, GB/s at", table->isa, dtype_name(type), decode[i][0], decode[i][1]);
-        for (size_t c = 0; c < sizeof contexts / sizeof *contexts; c++) {
-            shape s = {type, decode[i][0], decode[i][1], contexts[c]};
-            printf("  %d: %5.1f", s.tokens, 1e-9 * (double)sequence_bytes(&s) / seconds(table, &s, pool, true));
+    static uint32_t state = 1;
+    state = state * 1664525u + 1013904223u;
+    return (float)(int32_t)state * 0x1p-31f;
+}
+
+// Pages of random keys and values. With the queries of make_queries scores are normal with a standard deviation of 2.
+static void fill(const kernels *table, dtype type, int head_dim, uint8_t *pool)
+{
+    float x[2][MAX_HEAD_DIM];
+    size_t key_bytes = kv_key_bytes(type, head_dim), bytes = key_bytes + kv_value_bytes(type, head_dim);
+    for (uint8_t *page = pool; page + bytes <= pool + pool_bytes; page += bytes)
+        for (int slot = 0; slot < KV_PAGE_TOKENS; slot++) {
+            for (int i = 0; i < head_dim; i++) x[0][i] = random_float(), x[1][i] = random_float();
+            table->kv_store(x[0], x[1], head_dim, type, slot, page, page + key_bytes);
         }
-        printf("  (reads %.1f)\n", read_bandwidth(pool));
-    }
-    for (size_t i = 0; i < sizeof prefill / sizeof *prefill; i++) {
-        shape s = {type, prefill[i][0], prefill[i][1], PREFILL_TOKENS};
-        printf("%-10s %s prefill %2d x %3d: %6.1f GMAC/s\n", table->isa, dtype_name(type), s.num_queries, s.head_dim,
-               2e-9 * s.tokens * s.head_dim * s.num_queries / seconds(table, &s, pool, false));
+}
+
+static void make_queries(const kernels *table, dtype type, int head_dim)
+{
+    float x[MAX_HEAD_DIM];
+    for (int q = 0; q < MAX_QUERIES; q++) {
+        for (int i = 0; i < head_dim; i++) x[i] = 6 * random_float() / sqrtf((float)head_dim);
+        scales[q] = table->attention_query(x, head_dim, type, queries + q * kv_even(head_dim));
     }
 }
 
-// Everything is the same small float: nothing depends on what integers and scales are, as long as scores are numbers.
-static void fill(uint8_t *pool)
+static void prepare(const kernels *table, const shape *s, uint8_t *pool)
 {
-    const float scale = 1e-4f;
-    for (size_t i = 0; i < pool_bytes; i += sizeof scale) memcpy(pool + i, &scale, sizeof scale);
+    fill(table, s->type, s->head_dim, pool);
+    make_queries(table, s->type, s->head_dim);
+}
+
+static void measure(const kernels *table, dtype type, uint8_t *pool)
+{
+    static const int decode[][2] = {{1, 64}, {3, 64}, {4, 128}, {8, 128}, {4, 256}}, contexts[] = {512, 2048, 4096, LONGEST};
+    static const int prefill[][2] = {{96, 64}, {64, 64}, {64, 80}, {64, 128}, {64, 256}};
+    static const float sinks[] = {12, 8}; // a few keys of a block come near it, or all blocks have some
+    for (size_t i = 0; !is_scalar(table) && i < sizeof decode / sizeof *decode; i++) {
+        prepare(table, &(shape){.type = type, .num_queries = decode[i][0], .head_dim = decode[i][1]}, pool);
+        for (int sink = 0; sink < (type == DTYPE_I16 ? 2 : 1); sink++) {
+            printf("%-10s %s decode  %2d x %3d, cold, GB/s at", table->isa, dtype_name(type), decode[i][0], decode[i][1]);
+            for (size_t c = 0; c < sizeof contexts / sizeof *contexts; c++) {
+                shape s = {type, decode[i][0], decode[i][1], contexts[c], type == DTYPE_I16, sinks[sink]};
+                printf("  %d: %5.1f", s.tokens, 1e-9 * (double)sequence_bytes(&s) / seconds(table, &s, pool, true));
+            }
+            printf("  (largest score %g; reads %.1f)\n", (double)sinks[sink], read_bandwidth(pool));
+        }
+    }
+    for (size_t i = 0; i < sizeof prefill / sizeof *prefill; i++) {
+        shape s = {.type = type, .num_queries = prefill[i][0], .head_dim = prefill[i][1], .tokens = PREFILL_TOKENS};
+        prepare(table, &s, pool);
+        printf("%-10s %s prefill %2d x %3d: %6.1f GMAC/s\n", table->isa, dtype_name(type), s.num_queries, s.head_dim,
+               2e-9 * s.tokens * s.head_dim * s.num_queries / seconds(table, &s, pool, false));
+    }
 }
 
 int main(int argc, char **argv)
@@ -122,9 +174,7 @@ int main(int argc, char **argv)
     char processor[128];
     uint8_t *pool = mem_alloc_large(pool_bytes);
     if (!pool) return 1;
-    fill(pool);
-    for (int i = 0; i < MAX_QUERIES * MAX_HEAD_DIM; i++) queries[i] = (int16_t)(i % 17 - 8);
-    for (int i = 0; i < MAX_QUERIES; i++) begin[i] = 0, end[i] = KV_SEGMENT_TOKENS, scales[i] = 1e-3f;
+    for (int i = 0; i < MAX_QUERIES; i++) begin[i] = 0, end[i] = KV_SEGMENT_TOKENS;
     cpu_model_name(processor, sizeof processor);
     printf("%s, one thread, median of %d\n", processor, REPETITIONS);
     for (int t = 0; t < count; t++) {

@@ -6,14 +6,11 @@
 // added up over the threads and divided by their number; waiting and what no named kernel does are "other".
 //     bench-prefill MODEL [TOKENS] [THREADS] [ROUNDS] [TEXT_FILE]
 // Without a text, tokens are random. Figures are medians of the rounds. Without AVX-512 VNNI only steps are shown.
-#include "bench.h"
 #include "counted.h"
 #include "peak.h"
+#include "tokens.h"
 #include "base/clock.h"
-#include "base/file.h"
-#include "base/mem.h"
 #include "engine/cpu/cpu_engine.h"
-#include "text/tokenizer.h"
 #include <stdatomic.h>
 #include <string.h>
 
@@ -68,6 +65,8 @@ NOTED(w == head ? HEAD : PRODUCTS, matmul_float, (const packed_matrix *w, int ti
       int token_end, float *y, size_t stride), w, tile, tile_end, x, x_stride, token, token_end, y, stride)
 NOTED(ATTENTION, attention_page, (const attention_page_args *args), args)
 NOTED(ATTENTION, attention_segment, (const attention_segment_args *args), args)
+NOTED(ATTENTION, attention_scores, (const attention_segment_args *args), args)
+NOTED(ATTENTION, attention_values, (const attention_segment_args *args), args)
 NOTED(ATTENTION, attention_merge, (int queries, int dim, attention_state total, attention_state part), queries, dim, total, part)
 NOTED(QUANTISING, quantize_rows, (const float *x, size_t stride, int rows, bool narrow, const quantized_rows *out, int first), x, stride, rows,
       narrow, out, first)
@@ -85,6 +84,7 @@ static void note_kernels(kernels *to, const kernels *from)
     *to = *from;
     to->matmul_affine = noted_matmul_affine, to->matmul_float = noted_matmul_float;
     to->attention_page = noted_attention_page, to->attention_segment = noted_attention_segment, to->attention_merge = noted_attention_merge;
+    to->attention_scores = noted_attention_scores, to->attention_values = noted_attention_values;
     to->quantize_rows = noted_quantize_rows, to->activate = noted_activate;
     to->rms_norm = noted_rms_norm, to->layer_norm = noted_layer_norm;
     to->rope = noted_rope, to->kv_store = noted_kv_store;
@@ -160,6 +160,7 @@ static thread_counters count_dots(bench *b, const kernels *plain)
     kernels counting = *plain, noted;
     counting.matmul_affine = matmul_affine_counted;
     counting.attention_segment = attention_segment_counted;
+    counting.attention_scores = attention_scores_counted, counting.attention_values = attention_values_counted;
     note_kernels(&noted, &counting);
     forward(b, &noted);
     return sum_counters();
@@ -240,31 +241,7 @@ static void open_model(bench *b, const char *directory, int threads)
         for (size_t l = 0; l < sizeof linears / sizeof *linears; l++) b->weights += (double)linears[l]->matrix.rows * linears[l]->matrix.cols;
     }
     b->logits = mem_alloc_zero((size_t)b->model->desc.vocab_size, sizeof *b->logits);
-    b->tokens = mem_alloc_zero((size_t)b->num_tokens, sizeof *b->tokens);
-    if (!b->logits || !b->tokens) exit(1);
-}
-
-// The beginning of the text, as often as there is room for it; or random tokens.
-static void choose_tokens(bench *b, const char *directory, const char *file)
-{
-    uint32_t random = 12345;
-    for (int i = 0; !file && i < b->num_tokens; i++) {
-        random = random * 1664525u + 1013904223u;
-        b->tokens[i] = (int32_t)((random >> 8) % (uint32_t)b->model->desc.vocab_size);
-    }
-    if (!file) return;
-    tokenizer *tok;
-    token_list ids = {0};
-    char *text;
-    size_t length;
-    check(tokenizer_load(directory, &tok, &err));
-    check(file_read(file, (size_t)64 << 20, &text, &length, &err));
-    check(tokenizer_encode(tok, text, length, TOKENIZER_ADD_SPECIAL, &ids, &err));
-    if (ids.count == 0) exit(1);
-    for (int i = 0; i < b->num_tokens; i++) b->tokens[i] = ids.ids[(size_t)i % ids.count];
-    mem_free(ids.ids);
-    mem_free(text);
-    tokenizer_free(tok);
+    if (!b->logits) exit(1);
 }
 
 int main(int argc, char **argv)
@@ -274,7 +251,7 @@ int main(int argc, char **argv)
     int rounds = argc > 4 ? atoi(argv[4]) : 5;
     if (rounds < 1 || rounds > MAX_ROUNDS || b.num_tokens < 1) return fprintf(stderr, "bench-prefill: a number is out of range\n"), 2;
     open_model(&b, argv[1], argc > 3 ? atoi(argv[3]) : 0);
-    choose_tokens(&b, argv[1], argc > 5 ? argv[5] : NULL);
+    b.tokens = choose_tokens(argv[1], argc > 5 ? argv[5] : NULL, b.model->desc.vocab_size, b.num_tokens);
     const kernels *plain = b.engine->kernels;
     bool counts = can_count(&b);
     thread_counters dots = {0};

@@ -26,4 +26,5 @@ static inline vpairs counted_dot_pairs(vpairs sums, vpairs a, vpairs b)
 #define KERNEL(name) name##_counted
 #include "engine/cpu/kernels/attention_impl.h"
 #include "engine/cpu/kernels/attention_integer_impl.h"
+#include "engine/cpu/kernels/attention_high_impl.h"
 #endif

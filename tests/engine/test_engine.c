@@ -431,6 +431,71 @@ static void test_a_cache_of_8_bits(void **state)
     }
 }
 
+// ---- Long contexts
+
+typedef struct long_context {
+    engine *device;
+    engine_model *model;
+    engine_seq *seq;
+} long_context;
+
+enum { LONG_CONTEXT = 1290 }; // so many segments that attention takes them in two passes
+
+// The case's model, whatever its context length, behind LONG_CONTEXT tokens of a prompt.
+static long_context open_long(opened *o, int threads)
+{
+    long_context l;
+    int32_t tokens[LONG_CONTEXT];
+    model_desc desc = o->golden.files.desc;
+    engine_weights weights = weights_for_engine(&o->golden.files.weights);
+    desc.context_length = LONG_CONTEXT + 100;
+    for (int i = 0; i < LONG_CONTEXT; i++) tokens[i] = o->ids[i * i % o->total];
+    assert_ok(engine_open("cpu", &(engine_options){.num_threads = threads}, &l.device, &err));
+    assert_ok(engine_model_load(l.device, &desc, &weights, NULL, NULL, &l.model, &err));
+    assert_ok(engine_seq_create(l.model, &l.seq, &err));
+    assert_ok(engine_forward(l.model, &(engine_batch_item){l.seq, tokens, LONG_CONTEXT, 0, false}, 1, NULL, &err));
+    return l;
+}
+
+static void close_long(long_context *l)
+{
+    engine_seq_free(l->seq);
+    engine_model_free(l->model);
+    engine_close(l->device);
+}
+
+// One by one on one thread; together, precise, on three; and beside others in a batch: the same bits.
+static void test_long_contexts_have_the_same_bits_however_they_are_read(void **state)
+{
+    (void)state;
+    enum { TOKENS = 7 };
+    if (!tested || strcmp(tested->name, "cpu") != 0) skip();
+    static const char *const names[] = {"llama-q4-g64", "gemma2", NULL};
+    for (int c = 0; names[c]; c++) {
+        opened o;
+        open_case(names[c], PRECISION_FAST, 1, &o);
+        long_context single = open_long(&o, 1), several = open_long(&o, 3);
+        size_t row = (size_t)o.vocab;
+        float *expected = mem_alloc_zero(TOKENS * row, sizeof *expected), *logits = mem_alloc_zero(TOKENS * row, sizeof *logits);
+        engine_seq *beside[2];
+        for (int i = 0; i < 2; i++) assert_ok(engine_seq_fork(several.seq, &beside[i], &err));
+        for (int i = 0; i < TOKENS; i++)
+            assert_ok(engine_forward(single.model, &(engine_batch_item){single.seq, o.ids + i, 1, 1, false}, 1, expected + (size_t)i * row, &err));
+        assert_ok(engine_forward(several.model, &(engine_batch_item){several.seq, o.ids, TOKENS, TOKENS, true}, 1, logits, &err));
+        assert_memory_equal(logits, expected, TOKENS * row * sizeof *logits);
+        for (int i = 0; i < TOKENS; i++) {
+            engine_batch_item items[2] = {{beside[0], o.ids + i, 1, 1, false}, {beside[1], o.ids + i, 1, 1, false}};
+            assert_ok(engine_forward(several.model, items, 2, logits, &err));
+            assert_memory_equal(logits, expected + (size_t)i * row, row * sizeof *logits);
+            assert_memory_equal(logits + row, logits, row * sizeof *logits);
+        }
+        for (int i = 0; i < 2; i++) engine_seq_free(beside[i]);
+        mem_free(expected), mem_free(logits);
+        close_long(&single), close_long(&several);
+        close_case(&o);
+    }
+}
+
 typedef struct interrupter {
     engine_model *model;
     atomic_bool go;
@@ -528,6 +593,7 @@ int main(void)
         ENGINE_TEST(test_parts_of_a_saved_layer_begin_at_one_position),
         ENGINE_TEST(test_wrong_calls_are_refused_and_change_nothing),
         ENGINE_TEST(test_a_cache_of_8_bits),
+        ENGINE_TEST(test_long_contexts_have_the_same_bits_however_they_are_read),
         ENGINE_TEST(test_an_interrupt_from_another_thread_leaves_the_sequence_as_it_was),
         ENGINE_TEST(test_loads_can_be_cancelled_and_run_out_of_memory),
     };

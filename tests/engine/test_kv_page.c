@@ -25,9 +25,22 @@ static page page_alloc(dtype type, int head_dim)
 
 static void page_free(page *p) { edge_free(&p->keys), edge_free(&p->values); }
 
-static int integer(dtype type, const char *data, size_t at)
+// High byte at `at`, and low byte at `low` behind it where there are such.
+static int integer(dtype type, const int8_t *data, int at, int low)
 {
-    return type == DTYPE_I16 ? ((const int16_t *)(const void *)data)[at] : ((const int8_t *)data)[at];
+    return type == DTYPE_I16 ? 64 * data[at] + data[low] : data[at];
+}
+
+// Where a low byte lies, from the beginning of the bytes.
+static int low_key_at(int head_dim, int slot, int dim)
+{
+    int pairs = (head_dim + 1) / 2;
+    return 2 * pairs * KV_PAGE_TOKENS + ((slot / 16 * pairs + dim / 2) * 16 + slot % 16) * 2 + dim % 2;
+}
+
+static int low_value_at(int head_dim, int slot, int dim)
+{
+    return head_dim * KV_PAGE_TOKENS + (slot / 2 * head_dim + dim) * 2 + slot % 2;
 }
 
 // What a page says: the oracle of the layout, element by element.
@@ -36,7 +49,8 @@ static float key_of(dtype type, const page *p, int head_dim, int slot, int dim)
     const float *scales = p->keys.data;
     if (type == DTYPE_F32) return scales[dim * KV_PAGE_TOKENS + slot];
     int group = type == DTYPE_I8 && head_dim > 32 ? 32 : head_dim, groups = (head_dim + group - 1) / group;
-    int value = integer(type, (const char *)(scales + groups * KV_PAGE_TOKENS), (size_t)((dim / 2 * KV_PAGE_TOKENS + slot) * 2 + dim % 2));
+    int value = integer(type, (const int8_t *)(scales + groups * KV_PAGE_TOKENS), (dim / 2 * KV_PAGE_TOKENS + slot) * 2 + dim % 2,
+                        low_key_at(head_dim, slot, dim));
     return scales[dim / group * KV_PAGE_TOKENS + slot] * (float)value;
 }
 
@@ -44,7 +58,8 @@ static float value_of(dtype type, const page *p, int head_dim, int slot, int dim
 {
     const float *scales = p->values.data;
     if (type == DTYPE_F32) return scales[slot * head_dim + dim];
-    return scales[slot] * (float)integer(type, (const char *)(scales + KV_PAGE_TOKENS), (size_t)((slot / 2 * head_dim + dim) * 2 + slot % 2));
+    return scales[slot] * (float)integer(type, (const int8_t *)(scales + KV_PAGE_TOKENS), (slot / 2 * head_dim + dim) * 2 + slot % 2,
+                                         low_value_at(head_dim, slot, dim));
 }
 
 // ---- Storing
@@ -67,7 +82,7 @@ static float largest(const float *x, int n)
 
 static void check_near(const char *what, float got, float wanted, float most, dtype type)
 {
-    float step = type == DTYPE_F32 ? 0 : most / (type == DTYPE_I8 ? 127 : 8191);
+    float step = type == DTYPE_F32 ? 0 : most / (type == DTYPE_I8 ? 127 : 8159);
     if (!(fabsf(got - wanted) <= step * 0.501f)) fail_msg("%s: %.9g, not %.9g (largest %.9g)", what, got, wanted, most);
 }
 
@@ -198,6 +213,15 @@ static void random_ranges(problem *p)
     }
 }
 
+// With what will be next: a hint that changes nothing.
+static void set_pages(attention_segment_args *args, const problem *p, bool with_hints)
+{
+    for (int i = 0; i < p->pages; i++) {
+        args->keys[i] = p->page[i].keys.data, args->values[i] = p->page[i].values.data;
+        if (with_hints) args->next_keys[i] = args->keys[i], args->next_values[i] = args->values[i];
+    }
+}
+
 static void attend_rows(const kernels *table, const problem *p, int first, int rows, results *r)
 {
     static int16_t integers[MAX_ROWS_TESTED * MAX_HEAD_DIM];
@@ -206,14 +230,13 @@ static void attend_rows(const kernels *table, const problem *p, int first, int r
         scales[row] = table->attention_query((float *)p->queries.data + (first + row) * p->head_dim, p->head_dim, p->type,
                                              integers + row * kv_even(p->head_dim));
     edge out = edge_alloc((size_t)(rows * p->head_dim) * sizeof(float));
+    edge unpacked = edge_alloc((size_t)p->pages * kv_unpacked(p->head_dim) * sizeof(int16_t));
     attention_segment_args args = {.queries = integers, .query_scales = scales, .num_queries = rows, .head_dim = p->head_dim,
                                    .kv_type = p->type, .begin = p->begin + first, .end = p->end + first, .softcap = p->softcap,
-                                   .max = r->max + first, .sum = r->sum + first, .out = out.data};
-    for (int i = 0; i < p->pages; i++) {
-        args.keys[i] = p->page[i].keys.data, args.values[i] = p->page[i].values.data;
-        if (first % 2) args.next_keys[i] = args.keys[i]; // a hint that changes nothing
-    }
+                                   .max = r->max + first, .sum = r->sum + first, .out = out.data, .unpacked = unpacked.data};
+    set_pages(&args, p, first % 2);
     table->attention_segment(&args);
+    edge_free(&unpacked);
     memcpy(r->out + first * p->head_dim, out.data, (size_t)(rows * p->head_dim) * sizeof(float));
     edge_free(&out);
 }
@@ -221,12 +244,20 @@ static void attend_rows(const kernels *table, const problem *p, int first, int r
 // fmax, whose loops the cross compiler (GCC 12 for arm64) cannot compile.
 static double larger(double a, double b) { return a > b ? a : b; }
 
+// A query's step is at most (largest / 32767 + size / 260000), size the sum of magnitudes; errors of the dimensions are independent.
+static double score_error(const float *query, int head_dim, double largest_key)
+{
+    double size = 0;
+    for (int i = 0; i < head_dim; i++) size += fabs((double)query[i]);
+    return (size / 260000 + largest(query, head_dim) / 32767) * sqrt(head_dim) * largest_key + 1e-6 * size * largest_key;
+}
+
 // Softmax of one row in double. `allowed`: what rounding of the query and of the weights may cost.
 static bool reference(const problem *p, int row, double *out, double *allowed)
 {
-    double scores[KV_SEGMENT_TOKENS], max = -INFINITY, sum = 0, largest_key = 0, largest_value = 0, size = 0;
+    double scores[KV_SEGMENT_TOKENS], max = -INFINITY, sum = 0, largest_key = 0, largest_value = 0;
     const float *query = (float *)p->queries.data + row * p->head_dim;
-    for (int i = 0; i < p->head_dim; i++) size += fabs((double)query[i]), out[i] = 0;
+    for (int i = 0; i < p->head_dim; i++) out[i] = 0;
     for (int slot = p->begin[row]; slot < p->end[row]; slot++) {
         double score = 0;
         for (int i = 0; i < p->head_dim; i++) {
@@ -246,10 +277,7 @@ static bool reference(const problem *p, int row, double *out, double *allowed)
             out[i] += weight * value;
         }
     }
-    // A query's step is at most (largest / 32767 + size / 260000); errors of the dimensions are independent.
-    double step = size / 260000 + largest(query, p->head_dim) / 32767;
-    double score_error = step * sqrt(p->head_dim) * largest_key + 1e-6 * size * largest_key;
-    *allowed = largest_value * (2 * score_error + 6e-4);
+    *allowed = largest_value * (2 * score_error(query, p->head_dim, largest_key) + 6e-4);
     for (int i = 0; i < p->head_dim; i++) out[i] /= sum;
     return p->begin[row] < p->end[row];
 }
@@ -419,6 +447,165 @@ static void test_merging(void **state)
         }
 }
 
+// ---- By high bytes
+
+enum { MAX_SEGMENT = KV_SEGMENT_PAGES * KV_PAGE_TOKENS };
+
+// One token's rows in two passes; scores of other segments are at most `above` more than the largest here.
+static void attend_by_high_bytes(const kernels *table, const problem *p, float above, results *r)
+{
+    static int16_t integers[MAX_ROWS_TESTED * MAX_HEAD_DIM];
+    float scales[MAX_ROWS_TESTED], largest[MAX_ROWS_TESTED];
+    edge scores = edge_alloc((size_t)(p->rows * MAX_SEGMENT) * sizeof(float)), out = edge_alloc((size_t)(p->rows * p->head_dim) * sizeof(float));
+    for (int row = 0; row < p->rows; row++) {
+        scales[row] = table->attention_query((float *)p->queries.data + row * p->head_dim, p->head_dim, p->type, integers + row * kv_even(p->head_dim));
+        largest[row] = -INFINITY;
+    }
+    attention_segment_args args = {.queries = integers, .query_scales = scales, .num_queries = p->rows, .head_dim = p->head_dim,
+                                   .kv_type = p->type, .begin = p->begin, .end = p->end, .softcap = p->softcap, .max = r->max, .sum = r->sum,
+                                   .out = out.data, .scores = scores.data, .score_stride = MAX_SEGMENT, .largest = largest};
+    set_pages(&args, p, p->rows % 2);
+    table->attention_scores(&args);
+    for (int row = 0; row < p->rows; row++) largest[row] += above;
+    table->attention_values(&args);
+    memcpy(r->out, out.data, (size_t)(p->rows * p->head_dim) * sizeof(float));
+    edge_free(&scores), edge_free(&out);
+}
+
+static problem new_token(int rows, int head_dim, int pages, float softcap, float query_scale)
+{
+    problem p = new_problem(DTYPE_I16, rows, head_dim, pages, softcap, query_scale);
+    int begin = random_below(2) ? random_below(pages * KV_PAGE_TOKENS) : 0, end = begin + 1 + random_below(pages * KV_PAGE_TOKENS - begin);
+    for (int row = 0; row < rows; row++) p.begin[row] = begin, p.end[row] = end;
+    fill(&p, 1);
+    return p;
+}
+
+static int8_t *key_bytes(const problem *p, int slot)
+{
+    return (int8_t *)p->page[slot / KV_PAGE_TOKENS].keys.data + KV_PAGE_TOKENS * sizeof(float);
+}
+
+static int8_t *value_bytes(const problem *p, int slot)
+{
+    return (int8_t *)p->page[slot / KV_PAGE_TOKENS].values.data + KV_PAGE_TOKENS * sizeof(float);
+}
+
+static double score_of(const problem *p, int row, int slot, bool with_low)
+{
+    const float *query = (float *)p->queries.data + row * p->head_dim;
+    double sum = 0;
+    int at = slot % KV_PAGE_TOKENS;
+    for (int i = 0; i < p->head_dim; i++) {
+        int high = 64 * key_bytes(p, slot)[(i / 2 * KV_PAGE_TOKENS + at) * 2 + i % 2], low = key_bytes(p, slot)[low_key_at(p->head_dim, at, i)];
+        sum += (double)query[i] * (with_low ? high + low : high);
+    }
+    return sum * ((float *)p->page[slot / KV_PAGE_TOKENS].keys.data)[at];
+}
+
+static double capped(const problem *p, double score) { return p->softcap != 0 ? p->softcap * tanh(score / p->softcap) : score; }
+
+// What the rule of kernels.h says: whose low bytes count, and all scores. False if it is too near to call.
+typedef struct rule {
+    bool key[MAX_SEGMENT], value[MAX_SEGMENT];
+    double scores[MAX_ROWS_TESTED][MAX_SEGMENT], largest[MAX_ROWS_TESTED];
+} rule;
+
+static bool matters(const problem *p, const rule *r, int first, int count, double nats, bool *sure)
+{
+    bool any = false;
+    for (int row = 0; row < p->rows; row++)
+        for (int slot = first; slot < first + count; slot++) {
+            if (slot < p->begin[0] || slot >= p->end[0]) continue;
+            double distance = capped(p, r->scores[row][slot]) - (capped(p, r->largest[row]) - nats);
+            any |= distance > 0;
+            *sure &= fabs(distance) > 0.01;
+        }
+    return any;
+}
+
+static bool apply_rule(const problem *p, float above, rule *r)
+{
+    bool sure = true;
+    *r = (rule){0};
+    for (int row = 0; row < p->rows; row++) {
+        r->largest[row] = -INFINITY;
+        for (int slot = p->begin[0]; slot < p->end[0]; slot++)
+            r->scores[row][slot] = score_of(p, row, slot, false), r->largest[row] = larger(r->largest[row], r->scores[row][slot]);
+        r->largest[row] += above;
+    }
+    for (int slot = 0; slot < MAX_SEGMENT; slot++) r->key[slot] = slot % 16 ? r->key[slot - 1] : matters(p, r, slot, 16, (double)KV_KEY_NATS, &sure);
+    for (int row = 0; row < p->rows; row++)
+        for (int slot = p->begin[0]; slot < p->end[0]; slot++)
+            if (r->key[slot]) r->scores[row][slot] = score_of(p, row, slot, true);
+    for (int slot = 0; slot < MAX_SEGMENT; slot++) r->value[slot] = slot % 2 ? r->value[slot - 1] : matters(p, r, slot, 2, (double)KV_VALUE_NATS, &sure);
+    return sure;
+}
+
+static void check_by_rule(const kernels *table, const problem *p, const rule *rule, const results *r)
+{
+    for (int row = 0; row < p->rows; row++) {
+        double max = -INFINITY, sum = 0, out[MAX_HEAD_DIM] = {0};
+        for (int slot = p->begin[0]; slot < p->end[0]; slot++) max = larger(max, capped(p, rule->scores[row][slot]));
+        for (int slot = p->begin[0]; slot < p->end[0]; slot++) {
+            double weight = exp(capped(p, rule->scores[row][slot]) - max);
+            int at = slot % KV_PAGE_TOKENS;
+            sum += weight;
+            for (int i = 0; i < p->head_dim; i++) {
+                int high = 64 * value_bytes(p, slot)[(at / 2 * p->head_dim + i) * 2 + at % 2];
+                int low = rule->value[slot] ? value_bytes(p, slot)[low_value_at(p->head_dim, at, i)] : 0;
+                out[i] += weight * (high + low) * (double)((float *)p->page[slot / KV_PAGE_TOKENS].values.data)[at];
+            }
+        }
+        double allowed = 2 * score_error((float *)p->queries.data + row * p->head_dim, p->head_dim, 1) + 6e-4; // keys and values are at most 1
+        for (int i = 0; i < p->head_dim; i++)
+            if (!(fabs(r->out[row * p->head_dim + i] / r->sum[row] - out[i] / sum) <= allowed))
+                fail_msg("%s: %d rows of %d [%d]: %.9g, not %.9g", table->isa, p->rows, p->head_dim, i, (double)(r->out[row * p->head_dim + i] / r->sum[row]), out[i] / sum);
+    }
+}
+
+// The low bytes that do not count become noise, and what is not seen becomes large.
+static void spoil(const problem *p, const rule *rule)
+{
+    for (int slot = 0; slot < p->pages * KV_PAGE_TOKENS; slot++)
+        for (int i = 0; i < p->head_dim; i++) {
+            bool is_seen = slot >= p->begin[0] && slot < p->end[0];
+            int at = slot % KV_PAGE_TOKENS;
+            if (!is_seen || !rule->key[slot]) key_bytes(p, slot)[low_key_at(p->head_dim, at, i)] = (int8_t)(random_below(64) - 32);
+            if (!is_seen || !rule->value[slot]) value_bytes(p, slot)[low_value_at(p->head_dim, at, i)] = (int8_t)(random_below(64) - 32);
+            if (!is_seen) ((float *)p->page[slot / KV_PAGE_TOKENS].keys.data)[at] = 100;
+        }
+}
+
+static void test_low_bytes_count_where_they_matter(void **state)
+{
+    (void)state;
+    static results r, again;
+    static rule rule;
+    int sure = 0, spared = 0, refined = 0;
+    for (int i = 0; i < NUM_HEAD_DIMS; i++)
+        for (int variant = 0; variant < 24; variant++) {
+            float above = variant % 3 == 0 ? 0 : 2.0f * (float)(variant % 3), size = 20 / sqrtf((float)head_dims[i]);
+            problem p = new_token(1 + random_below(variant % 4 ? 5 : 20), head_dims[i], 1 + random_below(KV_SEGMENT_PAGES), variant % 5 == 4 ? 10 : 0, size);
+            if (!apply_rule(&p, above, &rule)) {
+                problem_free(&p);
+                continue;
+            }
+            sure++;
+            for (int slot = p.begin[0]; slot < p.end[0]; slot++) spared += !rule.key[slot] + !rule.value[slot], refined += rule.key[slot] + rule.value[slot];
+            for (int t = 0; t < num_tables; t++) {
+                attend_by_high_bytes(tables[t], &p, above, &r);
+                check_by_rule(tables[t], &p, &rule, &r);
+            }
+            attend_by_high_bytes(tables[num_tables - 1], &p, above, &r);
+            spoil(&p, &rule);
+            attend_by_high_bytes(tables[num_tables - 1], &p, above, &again);
+            for (int row = 0; row < p.rows; row++) check_same(tables[num_tables - 1], &p, row, &r, &again);
+            problem_free(&p);
+        }
+    assert_true(sure > 50 && spared > 1000 && refined > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +617,7 @@ int main(void)
         cmocka_unit_test(test_huge_scores),
         cmocka_unit_test(test_slots_out_of_range_do_not_leak),
         cmocka_unit_test(test_merging),
+        cmocka_unit_test(test_low_bytes_count_where_they_matter),
     };
     num_tables = kernels_available(tables, 8);
     if (num_tables > 8) num_tables = 8;

@@ -1,7 +1,8 @@
 // Attention over the KV cache. The work is cut into units: one kv head, some tokens of one sequence. A unit's pages
 // are taken in segments of KV_SEGMENT_PAGES, each by softmax from scratch, merged in order. When there are few units
 // (decoding), segments are shared out to threads; the arithmetic is the same either way, so results depend neither
-// on threads nor on what else is in the batch.
+// on threads nor on what else is in the batch. Over 16 bits, the rows of a token that attends by itself read low bytes only where
+// scores by the high bytes say that they matter; where there are many segments, the scores of all come first.
 #include "base/mem.h"
 #include "engine/cpu/cpu_engine.h"
 #include <math.h>
@@ -9,15 +10,20 @@
 
 enum {
     UNIT_QUERIES = 96,    // query rows (tokens times heads of one kv head) a unit has at most, if one token has no more
-    UNITS_PER_THREAD = 4, // from here on a unit is an item; with fewer, a segment is
+    UNITS_PER_THREAD = 4, // from here on a unit is an item; with fewer, some segments are
+    FEW_SEGMENTS = 4,      // for which a pass of their own costs more than it saves: each is read by its own largest score
+    ITEM_BYTES = 64 << 10, // of keys, at most, if an item has several segments: between two items a thread's reading stops
 };
 
 struct attention_unit {
     const chunk_span *span;
     int kv_head, token, tokens;        // tokens [token, token + tokens) of the span
+    bool by_high_bytes;                // the rows of one token, over 16 bits
+    bool scores_first;                 // of all segments, in a pass of their own
     int page_begin, page_end;          // that any of its queries sees
     int segment_begin, segment_end;    // segment s holds pages [s * KV_SEGMENT_PAGES, (s + 1) * KV_SEGMENT_PAGES)
     int first_item;                    // of its segments, when they are shared out
+    int index;                         // among the units
     size_t partial;                    // where its segments' results begin in work.partial
 };
 
@@ -27,6 +33,9 @@ typedef struct attention_job {
     const attention_desc *desc;
     attention_unit *units;
     int num_units, num_items;
+    int item_segments;                 // in an item, when segments are shared out
+    bool scores_first;                 // some unit's
+    size_t score_floats;               // of a unit by high bytes, at most
     attention_store store;             // by the thread that attends; NULL: done
     void *store_arg;
 } attention_job;
@@ -48,8 +57,14 @@ static int unit_tokens(int shared)
 
 static bool shares_segments(int num_units, int threads) { return num_units < UNITS_PER_THREAD * threads; }
 
-// Per thread: gathered queries (as floats, or as integers and scales), scores, two states and the visible ranges of a unit.
-size_t attention_scratch_bytes(const model_desc *desc)
+static size_t unpacked_integers(dtype kv_type, int head_dim)
+{
+    return kv_type == DTYPE_I16 ? (KV_SEGMENT_PAGES * kv_unpacked(head_dim) + 31) & ~(size_t)31 : 0;
+}
+
+// Per thread: a segment's unpacked pages, gathered queries (as floats, or as integers and scales), scores, two states and the
+// visible ranges of a unit.
+size_t attention_scratch_bytes(const model_desc *desc, dtype kv_type)
 {
     size_t most = 0;
     for (int i = 0; i < desc->num_blocks; i++) {
@@ -57,11 +72,15 @@ size_t attention_scratch_bytes(const model_desc *desc)
         int shared = attention->num_heads / attention->num_kv_heads, queries = unit_tokens(shared) * shared;
         size_t floats = (size_t)queries * (size_t)(KV_PAGE_TOKENS + kv_even(attention->head_dim) + 1) +
                         2 * state_floats(queries, attention->head_dim);
-        size_t bytes = floats * sizeof(float) + 2 * (size_t)queries * sizeof(int);
+        size_t bytes = floats * sizeof(float) + 2 * (size_t)queries * sizeof(int) +
+                       unpacked_integers(kv_type, attention->head_dim) * sizeof(int16_t);
         if (bytes > most) most = bytes;
     }
     return (most + 63) & ~(size_t)63;
 }
+
+// What is between the passes of a unit of `queries` rows: the largest score of each row, of each segment, and all scores.
+static size_t score_floats(int queries, size_t segments) { return (size_t)queries * (1 + segments + segments * KV_SEGMENT_TOKENS); }
 
 size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads)
 {
@@ -72,13 +91,15 @@ size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads)
         int seen = attention->window && attention->window < tokens ? attention->window : tokens;
         size_t segments = (size_t)seen / KV_SEGMENT_TOKENS + 2, heads = (size_t)attention->num_kv_heads, units = heads;
         while (shares_segments((int)(units + heads), threads)) units += heads;
-        size_t bytes = shares_segments((int)units, threads) ? units * segments * state_floats(queries, attention->head_dim) * sizeof(float) : 0;
-        if (bytes > most) most = bytes;
+        size_t places = units > (size_t)threads ? units : (size_t)threads, floats = places * score_floats(shared, segments);
+        if (shares_segments((int)units, threads)) floats += units * segments * state_floats(queries, attention->head_dim);
+        if (floats * sizeof(float) > most) most = floats * sizeof(float);
     }
     return most;
 }
 
 typedef struct unit_scratch {
+    int16_t *unpacked;
     float *scores;
     float *queries;                    // [queries][dim], for float pages
     int16_t *integers;                 // [queries][kv_even(dim)], for integer pages
@@ -106,7 +127,8 @@ static unit_scratch prepare_unit(const attention_job *job, const attention_unit 
 {
     int queries = num_queries(job, unit);
     unit_scratch s;
-    s.scores = (float *)(void *)(job->model->work.attention + (size_t)thread * attention_scratch_bytes(&job->model->desc));
+    s.unpacked = (int16_t *)(void *)(job->model->work.attention + (size_t)thread * attention_scratch_bytes(&job->model->desc, kv_type(job)));
+    s.scores = (float *)(void *)(s.unpacked + unpacked_integers(kv_type(job), job->dim));
     s.queries = s.scores + (size_t)queries * KV_PAGE_TOKENS;
     s.integers = (int16_t *)(void *)s.queries;
     s.scales = s.queries + (size_t)(queries * kv_even(job->dim));
@@ -171,8 +193,8 @@ static void compute_floats(const attention_job *job, const attention_unit *unit,
     }
 }
 
-static void compute_integers(const attention_job *job, const attention_unit *unit, int page, int last, const unit_scratch *scratch,
-                             attention_state state)
+// Pages [page, last) for the kernels of integers.
+static attention_segment_args integer_args(const attention_job *job, const attention_unit *unit, int page, int last, const unit_scratch *scratch)
 {
     const kv_cache *cache = &unit->span->seq->cache;
     attention_segment_args args = {
@@ -184,26 +206,98 @@ static void compute_integers(const attention_job *job, const attention_unit *uni
         .begin = scratch->begin,
         .end = scratch->end,
         .softcap = job->desc->score_softcap,
-        .max = state.max,
-        .sum = state.sum,
-        .out = state.out,
+        .unpacked = scratch->unpacked,
     };
     for (int i = 0; i < last - page; i++) {
         args.keys[i] = kv_cache_keys(cache, job->layer, unit->kv_head, page + i);
         args.values[i] = kv_cache_values(cache, job->layer, unit->kv_head, page + i);
         int next = page + i + KV_SEGMENT_PAGES;
-        if (next < unit->page_end) args.next_keys[i] = kv_cache_keys(cache, job->layer, unit->kv_head, next);
+        if (next >= unit->page_end) continue;
+        args.next_keys[i] = kv_cache_keys(cache, job->layer, unit->kv_head, next);
+        args.next_values[i] = kv_cache_values(cache, job->layer, unit->kv_head, next);
     }
     find_ranges(job, unit, page * KV_PAGE_TOKENS, (last - page) * KV_PAGE_TOKENS, scratch);
+    return args;
+}
+
+static void put_state(attention_segment_args *args, attention_state state) { args->max = state.max, args->sum = state.sum, args->out = state.out; }
+
+static void compute_integers(const attention_job *job, const attention_unit *unit, int page, int last, const unit_scratch *scratch,
+                             attention_state state)
+{
+    attention_segment_args args = integer_args(job, unit, page, last, scratch);
+    put_state(&args, state);
     job->model->engine->kernels->attention_segment(&args);
 }
 
-static void compute_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch,
+// ---- By high bytes
+
+// Of a unit, between the passes. `place`: the unit, or the thread that does all of it.
+typedef struct pass_scores {
+    float *largest;            // [queries]
+    float *segment_largest;    // [segments][queries]
+    float *scores;             // [queries][stride]
+    size_t stride;
+} pass_scores;
+
+static pass_scores scores_at(const attention_job *job, const attention_unit *unit, int place)
+{
+    size_t segments = (size_t)(unit->segment_end - unit->segment_begin), queries = (size_t)num_queries(job, unit);
+    float *memory = job->model->work.partial + (size_t)place * job->score_floats;
+    return (pass_scores){memory, memory + queries, memory + queries * (1 + segments), segments * KV_SEGMENT_TOKENS};
+}
+
+static float *largest_of_segment(const attention_unit *unit, int segment, pass_scores scores, int queries)
+{
+    return scores.segment_largest + (size_t)(segment - unit->segment_begin) * (size_t)queries;
+}
+
+static attention_segment_args pass_args(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores)
+{
+    int page, last;
+    segment_pages(unit, segment, &page, &last);
+    attention_segment_args args = integer_args(job, unit, page, last, scratch);
+    args.scores = scores.scores + (size_t)(segment - unit->segment_begin) * KV_SEGMENT_TOKENS;
+    args.score_stride = scores.stride;
+    return args;
+}
+
+static void score_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores)
+{
+    attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
+    args.largest = largest_of_segment(unit, segment, scores, args.num_queries);
+    for (int i = 0; i < args.num_queries; i++) args.largest[i] = -INFINITY;
+    job->model->engine->kernels->attention_scores(&args);
+}
+
+static void find_largest(const attention_job *job, const attention_unit *unit, pass_scores scores)
+{
+    int queries = num_queries(job, unit), segments = unit->segment_end - unit->segment_begin;
+    for (int i = 0; i < queries; i++) {
+        scores.largest[i] = -INFINITY;
+        for (int s = 0; s < segments; s++) scores.largest[i] = fmaxf(scores.largest[i], scores.segment_largest[s * queries + i]);
+    }
+}
+
+static void weigh_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores,
+                          attention_state state)
+{
+    if (!unit->scores_first) score_segment(job, unit, segment, scratch, scores);
+    attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
+    args.largest = unit->scores_first ? scores.largest : largest_of_segment(unit, segment, scores, args.num_queries);
+    put_state(&args, state);
+    job->model->engine->kernels->attention_values(&args);
+}
+
+// ---- A unit
+
+static void compute_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, int place,
                             attention_state state)
 {
     int page, last;
     segment_pages(unit, segment, &page, &last);
-    if (kv_type(job) == DTYPE_F32) compute_floats(job, unit, page, last, scratch, state);
+    if (unit->by_high_bytes) weigh_segment(job, unit, segment, scratch, scores_at(job, unit, place), state);
+    else if (kv_type(job) == DTYPE_F32) compute_floats(job, unit, page, last, scratch, state);
     else compute_integers(job, unit, page, last, scratch, state);
 }
 
@@ -231,9 +325,14 @@ static void run_whole_unit(void *arg, int index, int thread)
     const attention_unit *unit = &job->units[index];
     if (job->store) job->store(job->store_arg, unit->span->row, unit->kv_head);
     unit_scratch scratch = prepare_unit(job, unit, thread);
-    compute_segment(job, unit, unit->segment_begin, &scratch, scratch.total);
+    if (unit->scores_first) {
+        pass_scores scores = scores_at(job, unit, thread);
+        for (int segment = unit->segment_begin; segment < unit->segment_end; segment++) score_segment(job, unit, segment, &scratch, scores);
+        find_largest(job, unit, scores);
+    }
+    compute_segment(job, unit, unit->segment_begin, &scratch, thread, scratch.total);
     for (int segment = unit->segment_begin + 1; segment < unit->segment_end; segment++) {
-        compute_segment(job, unit, segment, &scratch, scratch.segment);
+        compute_segment(job, unit, segment, &scratch, thread, scratch.segment);
         merge_segment(job, unit, scratch.total, scratch.segment);
     }
     write_unit(job, unit, scratch.total);
@@ -246,14 +345,33 @@ static attention_state partial_state(const attention_job *job, const attention_u
     return state_at(job->model->work.partial + unit->partial + index * state_floats(queries, job->dim), queries);
 }
 
-static void run_one_segment(void *arg, int item, int thread)
+// Segments [begin, end) of a unit are an item's.
+static const attention_unit *unit_of_item(const attention_job *job, int item, int *begin, int *end)
 {
-    const attention_job *job = arg;
     const attention_unit *unit = job->units;
     while (unit + 1 < job->units + job->num_units && item >= unit[1].first_item) unit++;
+    *begin = unit->segment_begin + (item - unit->first_item) * job->item_segments;
+    *end = *begin + job->item_segments < unit->segment_end ? *begin + job->item_segments : unit->segment_end;
+    return unit;
+}
+
+static void score_item(void *arg, int item, int thread)
+{
+    const attention_job *job = arg;
+    int segment, end;
+    const attention_unit *unit = unit_of_item(job, item, &segment, &end);
+    if (!unit->scores_first) return;
     unit_scratch scratch = prepare_unit(job, unit, thread);
-    int segment = unit->segment_begin + item - unit->first_item;
-    compute_segment(job, unit, segment, &scratch, partial_state(job, unit, segment));
+    for (; segment < end; segment++) score_segment(job, unit, segment, &scratch, scores_at(job, unit, unit->index));
+}
+
+static void run_item(void *arg, int item, int thread)
+{
+    const attention_job *job = arg;
+    int segment, end;
+    const attention_unit *unit = unit_of_item(job, item, &segment, &end);
+    unit_scratch scratch = prepare_unit(job, unit, thread);
+    for (; segment < end; segment++) compute_segment(job, unit, segment, &scratch, unit->index, partial_state(job, unit, segment));
 }
 
 static void merge_unit(const attention_job *job, const attention_unit *unit)
@@ -264,41 +382,82 @@ static void merge_unit(const attention_job *job, const attention_unit *unit)
     write_unit(job, unit, total);
 }
 
+static bool by_high_bytes(const attention_job *job, const chunk_span *span) { return span->alone && kv_type(job) == DTYPE_I16; }
+
+static int tokens_of_units(const attention_job *job, const chunk_span *span) { return by_high_bytes(job, span) ? 1 : unit_tokens(job->shared); }
+
 static int count_units(const attention_job *job, const chunk_span *spans, int num_spans)
 {
-    int count = 0, tokens = unit_tokens(job->shared);
-    for (int s = 0; s < num_spans; s++) count += (spans[s].rows + tokens - 1) / tokens * job->desc->num_kv_heads;
+    int count = 0;
+    for (int s = 0; s < num_spans; s++) {
+        int tokens = tokens_of_units(job, &spans[s]);
+        count += (spans[s].rows + tokens - 1) / tokens * job->desc->num_kv_heads;
+    }
     return count;
 }
 
+static void add_unit(attention_job *job, const chunk_span *span, int kv_head, int token, int tokens)
+{
+    int begin = first_seen(job->desc, span->position + token) / KV_PAGE_TOKENS, end = (span->position + token + tokens - 1) / KV_PAGE_TOKENS + 1;
+    attention_unit *unit = &job->units[job->num_units];
+    *unit = (attention_unit){.span = span, .kv_head = kv_head, .token = token, .tokens = tokens, .by_high_bytes = by_high_bytes(job, span),
+                             .page_begin = begin, .page_end = end, .segment_begin = begin / KV_SEGMENT_PAGES,
+                             .segment_end = (end - 1) / KV_SEGMENT_PAGES + 1, .index = job->num_units};
+    job->num_units++;
+    if (!unit->by_high_bytes) return;
+    int segments = unit->segment_end - unit->segment_begin;
+    size_t floats = score_floats(tokens * job->shared, (size_t)segments);
+    if (floats > job->score_floats) job->score_floats = floats;
+    unit->scores_first = segments > FEW_SEGMENTS;
+    job->scores_first |= unit->scores_first;
+}
+
+// Tokens that read the same pages follow each other.
 static void add_units(attention_job *job, const chunk_span *span)
 {
-    for (int token = 0; token < span->rows; token += unit_tokens(job->shared)) {
-        int tokens = span->rows - token < unit_tokens(job->shared) ? span->rows - token : unit_tokens(job->shared);
-        int begin = first_seen(job->desc, span->position + token) / KV_PAGE_TOKENS;
-        int end = (span->position + token + tokens - 1) / KV_PAGE_TOKENS + 1;
-        for (int head = 0; head < job->desc->num_kv_heads; head++)
-            job->units[job->num_units++] = (attention_unit){
-                .span = span, .kv_head = head, .token = token, .tokens = tokens, .page_begin = begin, .page_end = end,
-                .segment_begin = begin / KV_SEGMENT_PAGES, .segment_end = (end - 1) / KV_SEGMENT_PAGES + 1};
-    }
+    int tokens = tokens_of_units(job, span);
+    for (int head = 0; head < job->desc->num_kv_heads; head++)
+        for (int token = 0; token < span->rows; token += tokens)
+            add_unit(job, span, head, token, span->rows - token < tokens ? span->rows - token : tokens);
+}
+
+// Room for `floats` of what segments come to, and, before it, for the scores of this many units.
+static llm_status reserve(attention_job *job, int places, size_t floats, llm_error *err)
+{
+    work_buffers *work = &job->model->work;
+    if (!mem_grow((void **)&work->partial, &work->partial_capacity, (size_t)places * job->score_floats + floats, sizeof(float)))
+        return error_no_memory(err, "attention");
+    atomic_store_explicit(&job->model->partial_bytes, work->partial_capacity * sizeof(float), memory_order_relaxed);
+    return LLM_OK;
+}
+
+// So many that each thread has some items, and that an item is worth a thread's while.
+static int segments_of_items(const attention_job *job, int segments)
+{
+    int most = ITEM_BYTES / (KV_SEGMENT_TOKENS * job->dim), wanted = segments / (UNITS_PER_THREAD * thread_pool_size(job->model->engine->pool));
+    return clamp(wanted, 1, most > 1 ? most : 1);
 }
 
 static llm_status run_by_segments(attention_job *job, llm_error *err)
 {
-    work_buffers *work = &job->model->work;
-    size_t floats = 0;
+    size_t floats = (size_t)job->num_units * job->score_floats, scores = floats;
+    int all_segments = 0;
+    for (int u = 0; u < job->num_units; u++) all_segments += job->units[u].segment_end - job->units[u].segment_begin;
+    job->item_segments = segments_of_items(job, all_segments);
     for (int u = 0; u < job->num_units; u++) {
         attention_unit *unit = &job->units[u];
         int segments = unit->segment_end - unit->segment_begin;
         unit->partial = floats;
         unit->first_item = job->num_items;
         floats += (size_t)segments * state_floats(num_queries(job, unit), job->dim);
-        job->num_items += segments;
+        job->num_items += (segments + job->item_segments - 1) / job->item_segments;
     }
-    if (!mem_grow((void **)&work->partial, &work->partial_capacity, floats, sizeof(float))) return error_no_memory(err, "attention");
-    atomic_store_explicit(&job->model->partial_bytes, work->partial_capacity * sizeof(float), memory_order_relaxed);
-    cpu_model_run(job->model, job->num_items, run_one_segment, job);
+    llm_status status = reserve(job, job->num_units, floats - scores, err);
+    if (status != LLM_OK) return status;
+    if (job->scores_first) cpu_model_run(job->model, job->num_items, score_item, job);
+    for (int u = 0; u < job->num_units; u++)
+        if (job->units[u].scores_first) find_largest(job, &job->units[u], scores_at(job, &job->units[u], u));
+    cpu_model_run(job->model, job->num_items, run_item, job);
     for (int u = 0; u < job->num_units; u++) merge_unit(job, &job->units[u]);
     return LLM_OK;
 }
@@ -329,6 +488,8 @@ llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, i
     job.units = work->units;
     for (int s = 0; s < num_spans; s++) add_units(&job, &spans[s]);
     if (has_segments_to_share(&job)) return run_by_segments(&job, err);
+    llm_status status = reserve(&job, thread_pool_size(model->engine->pool), 0, err);
+    if (status != LLM_OK) return status;
     cpu_model_run(model, job.num_units, run_whole_unit, &job);
     return LLM_OK;
 }

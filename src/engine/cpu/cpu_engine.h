@@ -73,7 +73,7 @@ typedef struct work_buffers {
     size_t rope_stride;     // floats of one row
     float *logits;          // [LOGIT_ROWS][padded vocabulary], when the vocabulary is no multiple of a tile
     uint8_t *attention;     // [threads][attention_scratch_bytes]
-    float *partial;         // results of attention segments: see attention.c
+    float *partial;         // scores and results of attention segments: see attention.c
     size_t partial_capacity; // floats
     attention_unit *units;  // of a layer, as many as a pass has needed
     size_t units_capacity;
@@ -133,9 +133,10 @@ llm_status cpu_forward(cpu_model *model, const engine_batch_item *items, cpu_seq
 typedef struct chunk_span {
     cpu_seq *seq;
     int row, rows, position;
+    bool alone;             // each token attends as if it came by itself
 } chunk_span;
 
-size_t attention_scratch_bytes(const model_desc *desc);
+size_t attention_scratch_bytes(const model_desc *desc, dtype kv_type);
 size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads); // at most, for a sequence of this many
 // Whether every span is one row that sees one segment: then a thread that attends with a head needs nothing of another head.
 bool attention_is_short(const chunk_span *spans, int num_spans);

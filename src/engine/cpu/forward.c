@@ -322,7 +322,7 @@ static void fill_chunk(chunk *c, const engine_batch_item *items, cpu_seq *const 
         int rows = items[i].num_tokens - done[i], room = MAX_CHUNK_ROWS - c->num_rows;
         if (rows > room) rows = room;
         if (rows == 0) continue;
-        c->spans[c->num_spans] = (chunk_span){seqs[i], c->num_rows, rows, start[i] + done[i]};
+        c->spans[c->num_spans] = (chunk_span){seqs[i], c->num_rows, rows, start[i] + done[i], items[i].num_tokens == 1 || items[i].precise};
         for (int t = 0; t < rows; t++, c->num_rows++) {
             c->tokens[c->num_rows] = items[i].tokens[done[i] + t];
             c->positions[c->num_rows] = start[i] + done[i] + t;

@@ -242,38 +242,57 @@ static uint8_t *part_in_page(const kv_cache *cache, int layer, kv_part part, int
     }
 }
 
+// Element `i` of the token behind its part's beginning.
 static size_t element_offset(const kv_layout *layout, int layer, kv_part part, int position, int i)
 {
     int dim = layout->layers[layer].head_dim, slot = position % KV_PAGE_TOKENS;
+    size_t size = layout->type == DTYPE_I16 ? 1 : dtype_size(layout->type);
     switch (part) {
-    case KV_KEYS: return kv_key_at(layout->type, slot, i) * dtype_size(layout->type);
-    case KV_VALUES: return kv_value_at(layout->type, dim, slot, i) * dtype_size(layout->type);
+    case KV_KEYS: return kv_key_at(layout->type, slot, i) * size;
+    case KV_VALUES: return kv_value_at(layout->type, dim, slot, i) * size;
     default: return (size_t)(i * KV_PAGE_TOKENS + slot) * sizeof(float);
     }
 }
 
-static void copy_to_page(dtype type, uint8_t *page, const uint8_t *data)
+// Where the low byte of a 16-bit element lies.
+static size_t low_offset(const kv_layout *layout, int layer, kv_part part, int position, int i)
+{
+    int dim = layout->layers[layer].head_dim, slot = position % KV_PAGE_TOKENS;
+    return part == KV_KEYS ? kv_key_low_at(dim, slot, i) : kv_value_low_at(dim, slot, i);
+}
+
+static int clamp(int value, int limit) { return value > limit ? limit : value < -limit ? -limit : value; }
+
+static void element_to_page(dtype type, uint8_t *page, uint8_t *low, const uint8_t *data)
 {
     int16_t wide;
-    memcpy(page, data, dtype_size(type));
-    if (type == DTYPE_I8 && (int8_t)*page < -KV_I8_MAX) *page = (uint8_t)-KV_I8_MAX;
-    if (type != DTYPE_I16) return;
-    memcpy(&wide, data, sizeof wide);
-    wide = wide > KV_I16_MAX ? KV_I16_MAX : wide < -KV_I16_MAX ? -KV_I16_MAX : wide;
-    memcpy(page, &wide, sizeof wide);
+    switch (type) {
+    case DTYPE_I8: *page = (uint8_t)clamp((int8_t)*data, KV_I8_MAX); break;
+    case DTYPE_I16:
+        memcpy(&wide, data, sizeof wide);
+        *page = (uint8_t)kv_high(clamp(wide, KV_I16_MAX)), *low = (uint8_t)kv_low(clamp(wide, KV_I16_MAX));
+        break;
+    default: memcpy(page, data, dtype_size(type));
+    }
+}
+
+static void element_from_page(dtype type, const uint8_t *page, const uint8_t *low, uint8_t *data)
+{
+    if (type == DTYPE_I16) memcpy(data, &(int16_t){(int16_t)kv_join((int8_t)*page, (int8_t)*low)}, sizeof(int16_t));
+    else memcpy(data, page, dtype_size(type));
 }
 
 static void copy_part(const kv_cache *cache, int layer, kv_part part, int first, int tokens, uint8_t *data, bool to_page)
 {
     kv_part_shape shape = kv_layout_part(cache->layout, layer, part);
-    size_t size = dtype_size(shape.type);
     for (int t = 0; t < tokens; t++)
         for (int head = 0; head < cache->layout->layers[layer].num_kv_heads; head++) {
             uint8_t *begin = part_in_page(cache, layer, part, head, first + t);
-            for (int i = 0; i < shape.row; i++, data += size) {
+            for (int i = 0; i < shape.row; i++, data += dtype_size(shape.type)) {
                 uint8_t *element = begin + element_offset(cache->layout, layer, part, first + t, i);
-                if (to_page) copy_to_page(shape.type, element, data);
-                else memcpy(data, element, size);
+                uint8_t *low = shape.type == DTYPE_I16 ? begin + low_offset(cache->layout, layer, part, first + t, i) : NULL;
+                if (to_page) element_to_page(shape.type, element, low, data);
+                else element_from_page(shape.type, element, low, data);
             }
         }
 }

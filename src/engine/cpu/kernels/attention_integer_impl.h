@@ -4,13 +4,20 @@
 // and the rest of a row's arithmetic is the same in every block, so its result does not depend on the rows beside it.
 #include <string.h>
 
+// How integers lie: pages of 8 bits, unpacked ones, or the high bytes of 16.
+typedef enum integer_form { BYTES, UNPACKED, HIGH_BYTES } integer_form;
+
 // What MAX_ROWS or fewer neighbouring rows have in common, and their scratch.
 typedef struct segment_rows {
     const attention_segment_args *args;
+    const char *keys[KV_SEGMENT_PAGES], *values[KV_SEGMENT_PAGES];           // behind the scales
+    const char *near_keys[KV_SEGMENT_PAGES], *near_values[KV_SEGMENT_PAGES]; // what comes near while those are read; NULL: nothing
+    const char *ahead, *ahead_end; // comes near while rows are weighed
     int first;                // row
     int begin, end;           // slots that some row sees
     float step[MAX_ROWS];     // a row's weights are integers times this
-    _Alignas(64) float scores[MAX_ROWS][KV_SEGMENT_TOKENS];
+    float *scores;            // [rows][score_stride]
+    size_t score_stride;
     _Alignas(64) int16_t weights[MAX_ROWS][KV_SEGMENT_TOKENS];
 } segment_rows;
 
@@ -21,58 +28,58 @@ ALWAYS_INLINE int32_t pair_at(const int16_t *p)
     return pair;
 }
 
+ALWAYS_INLINE int pair_bytes(integer_form form) { return form == UNPACKED ? 4 : 2; }
+
 // Vector `i` of pairs from `data` on.
-ALWAYS_INLINE vpairs load_pairs(bool wide, const char *data, int i)
+ALWAYS_INLINE vpairs load_pairs(integer_form form, const char *data, int i)
 {
-    return wide ? v_load_i16_pairs((const int16_t *)(const void *)data + i * V_LANES * 2)
+    return form == UNPACKED ? v_load_i16_pairs((const int16_t *)(const void *)data + i * V_LANES * 2)
                 : v_load_i8_pairs((const int8_t *)data + i * V_LANES * 2);
 }
 
-ALWAYS_INLINE vpairs load_pairs_part(bool wide, const char *data, int count)
+ALWAYS_INLINE vpairs load_pairs_part(integer_form form, const char *data, int count)
 {
-    return wide ? v_load_i16_pairs_part((const int16_t *)(const void *)data, count)
+    return form == UNPACKED ? v_load_i16_pairs_part((const int16_t *)(const void *)data, count)
                 : v_load_i8_pairs_part((const int8_t *)data, count);
 }
 
 // `width` vectors of pairs, at most four cache lines, come near.
-ALWAYS_INLINE void fetch(bool wide, int width, const char *data)
+ALWAYS_INLINE void fetch(integer_form form, int width, const char *data)
 {
-    int bytes = width * V_LANES * (wide ? 4 : 2);
+    int bytes = width * V_LANES * pair_bytes(form);
     __builtin_prefetch(data, 0, 2);
     if (bytes > 64) __builtin_prefetch(data + 64, 0, 2);
     if (bytes > 128) __builtin_prefetch(data + 128, 0, 2), __builtin_prefetch(data + 192, 0, 2);
 }
 
-// scores[row][slot ...] of a page, for `width` vectors of slots: query . key, group by group. Meanwhile the page's values
-// come near; the first block does it for all.
-ALWAYS_INLINE void score_slots(segment_rows *block, bool wide, int rows, int width, int page, int slot)
+// scores[row][slot ...] of a page, for `width` vectors of slots: query . key, group by group. The first block lets what
+// will be read next come near, for all.
+ALWAYS_INLINE void score_slots(segment_rows *block, integer_form form, int rows, int width, int page, int slot)
 {
     const attention_segment_args *args = block->args;
-    const dtype type = wide ? DTYPE_I16 : DTYPE_I8;
-    const size_t pair_bytes = wide ? 4 : 2;
-    const int head_dim = args->head_dim, group_dims = kv_group_dims(type, head_dim);
-    const size_t stride = (size_t)kv_even(head_dim);
+    const size_t bytes = (size_t)pair_bytes(form), stride = (size_t)kv_even(args->head_dim);
+    const int head_dim = args->head_dim, group_dims = kv_group_dims(form == BYTES ? DTYPE_I8 : DTYPE_I16, head_dim);
     const float *key_scale = (const float *)args->keys[page] + slot;
-    const char *keys = (const char *)args->keys[page] + kv_key_scale_bytes(type, head_dim) + (size_t)slot * pair_bytes;
+    const char *keys = block->keys[page] + (size_t)slot * bytes;
     const int16_t *query = args->queries + (size_t)block->first * stride;
-    const char *next = (const char *)args->values[page] + (size_t)slot * pair_bytes;
+    const char *next = block->first == 0 && block->near_keys[page] ? block->near_keys[page] + (size_t)slot * bytes : NULL;
     for (int dim = 0; dim < head_dim; dim += group_dims, key_scale += KV_PAGE_TOKENS) {
         const int16_t *query_end = query + (dim + group_dims < head_dim ? group_dims : head_dim - dim);
         vpairs sums[MAX_ROWS][PAGE_VECTORS], key[PAGE_VECTORS];
         UNROLL for (int row = 0; row < rows; row++) {
             UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_no_pairs();
         }
-        for (; query < query_end; query += 2, keys += KV_PAGE_TOKENS * pair_bytes, next += KV_PAGE_TOKENS * pair_bytes) {
-            if (block->first == 0) fetch(wide, width, next);
-            UNROLL for (int i = 0; i < width; i++) key[i] = load_pairs(wide, keys, i);
+        for (; query < query_end; query += 2, keys += KV_PAGE_TOKENS * bytes) {
+            if (next) fetch(form, width, next), next += KV_PAGE_TOKENS * bytes;
+            UNROLL for (int i = 0; i < width; i++) key[i] = load_pairs(form, keys, i);
             UNROLL for (int row = 0; row < rows; row++) {
                 vpairs factor = v_set_pair(pair_at(query + (size_t)row * stride));
                 UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, key[i]);
             }
         }
         UNROLL for (int row = 0; row < rows; row++) {
-            float *scores = block->scores[row] + page * KV_PAGE_TOKENS + slot;
-            vfloat scale = v_set(args->query_scales[block->first + row]);
+            float *scores = block->scores + (size_t)row * block->score_stride + page * KV_PAGE_TOKENS + slot;
+            vfloat scale = v_set(args->query_scales[block->first + row] * (form == HIGH_BYTES ? 1 << KV_LOW_BITS : 1));
             UNROLL for (int i = 0; i < width; i++) {
                 vfloat part = v_mul(v_from_sums(sums[row][i]), v_mul(v_load(key_scale + i * V_LANES), scale));
                 v_store(scores + i * V_LANES, dim == 0 ? part : v_add(v_load(scores + i * V_LANES), part));
@@ -81,10 +88,25 @@ ALWAYS_INLINE void score_slots(segment_rows *block, bool wide, int rows, int wid
     }
 }
 
+// Scores of all slots between `from` and `to`, which are multiples of a page.
+ALWAYS_INLINE void score_pages(segment_rows *block, integer_form form, int rows, int from, int to)
+{
+    int width = tile_width(rows);
+    for (int at = from; at < to; at += width * V_LANES)
+        score_slots(block, form, rows, width, at / KV_PAGE_TOKENS, at % KV_PAGE_TOKENS);
+}
+
 // Slots [i, i + V_LANES) of a row that sees [begin, end): x, or `outside` where it sees nothing.
 ALWAYS_INLINE vfloat seen(bool whole, vfloat x, float outside, int i, int begin, int end)
 {
     return whole ? x : v_select_lanes(x, v_set(outside), begin - i, end - i);
+}
+
+ALWAYS_INLINE void fetch_ahead(segment_rows *block)
+{
+    if (block->ahead >= block->ahead_end) return;
+    __builtin_prefetch(block->ahead, 0, 2);
+    block->ahead += 64;
 }
 
 // A row's maximum, sum, and weights as integers. A weight has its value's scale in it.
@@ -92,10 +114,11 @@ ALWAYS_INLINE void weigh_slots(segment_rows *block, bool whole, int row, int fro
 {
     const attention_segment_args *args = block->args;
     int begin = args->begin[block->first + row], end = args->end[block->first + row];
-    float *scores = block->scores[row];
+    float *scores = block->scores + (size_t)row * block->score_stride;
     vfloat top = v_set(-INFINITY), sum = v_set(0), largest = v_set(0), total = v_set(0);
     for (int i = from; i < to; i += V_LANES) {
         vfloat score = v_load(scores + i);
+        fetch_ahead(block);
         if (args->softcap != 0)
             score = v_mul(v_set(args->softcap), v_tanh(v_mul(score, v_set(1 / args->softcap))));
         score = seen(whole, score, -INFINITY, i, begin, end);
@@ -107,6 +130,7 @@ ALWAYS_INLINE void weigh_slots(segment_rows *block, bool whole, int row, int fro
     for (int i = from; i < to; i += V_LANES) {
         const float *scales = (const float *)args->values[i / KV_PAGE_TOKENS] + i % KV_PAGE_TOKENS;
         vfloat weight = v_exp(v_sub(v_load(scores + i), base));
+        fetch_ahead(block);
         vfloat scaled = seen(whole, v_mul(weight, v_load(scales)), 0, i, begin, end);
         sum = v_add(sum, weight);
         total = v_add(total, scaled);
@@ -130,14 +154,14 @@ static __attribute__((noinline)) void weigh_segment_row(segment_rows *block, int
 }
 
 // Weighted values of slots [slot, slot_end) of one page onto the sums; meanwhile `next`, if there is one, comes near.
-ALWAYS_INLINE void add_page_values(const segment_rows *block, bool wide, int rows, int width, int part, const char *values,
+ALWAYS_INLINE void add_page_values(const segment_rows *block, integer_form form, int rows, int width, int part, const char *values,
                                    const char *next, int slot, int slot_end, vpairs sums[MAX_ROWS][PAGE_VECTORS])
 {
-    const size_t step = (size_t)block->args->head_dim * (wide ? 4 : 2);
+    const size_t step = (size_t)(block->args->head_dim * pair_bytes(form));
     vpairs value[PAGE_VECTORS];
     for (; slot < slot_end; slot += 2, values += step) {
-        if (next) fetch(wide, width, next), next += step;
-        UNROLL for (int i = 0; i < width; i++) value[i] = part ? load_pairs_part(wide, values, part) : load_pairs(wide, values, i);
+        if (next) fetch(form, width, next), next += step;
+        UNROLL for (int i = 0; i < width; i++) value[i] = part ? load_pairs_part(form, values, part) : load_pairs(form, values, i);
         UNROLL for (int row = 0; row < rows; row++) {
             vpairs factor = v_set_pair(pair_at(block->weights[row] + slot));
             UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, value[i]);
@@ -145,55 +169,66 @@ ALWAYS_INLINE void add_page_values(const segment_rows *block, bool wide, int row
     }
 }
 
-// out[row][column ...] = weights[row] . values, for `width` vectors of columns or, if `part` is not 0, for that many
-// columns.
-ALWAYS_INLINE void sum_values(const segment_rows *block, bool wide, int rows, int width, int part, int column)
+// out[row][column ...], for `width` vectors of columns or, if `part` is not 0, for that many columns: sums times the
+// row's step times `unit`, added to what is there or instead of it.
+ALWAYS_INLINE void put_sums(const segment_rows *block, int rows, int width, int part, int column, float unit, bool add,
+                            vpairs sums[MAX_ROWS][PAGE_VECTORS])
 {
-    const attention_segment_args *args = block->args;
-    const dtype type = wide ? DTYPE_I16 : DTYPE_I8;
-    const size_t head_dim = (size_t)args->head_dim, size = wide ? 2 : 1;
-    vpairs sums[MAX_ROWS][PAGE_VECTORS];
-    UNROLL for (int row = 0; row < rows; row++) {
-        UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_no_pairs();
-    }
-    for (int slot = block->begin & ~1, slot_end; slot < block->end; slot = slot_end) {
-        int page = slot / KV_PAGE_TOKENS;
-        slot_end = (page + 1) * KV_PAGE_TOKENS < block->end ? (page + 1) * KV_PAGE_TOKENS : block->end;
-        size_t at = kv_value_at(type, args->head_dim, slot % KV_PAGE_TOKENS, column) * size;
-        const char *values = (const char *)args->values[page] + kv_value_scale_bytes(type) + at;
-        const char *next = block->first == 0 && args->next_keys[page] ? (const char *)args->next_keys[page] + at : NULL;
-        if (next) add_page_values(block, wide, rows, width, part, values, next, slot, slot_end, sums);
-        else add_page_values(block, wide, rows, width, part, values, NULL, slot, slot_end, sums);
-    }
-    float *out = args->out + (size_t)block->first * head_dim + column;
+    size_t head_dim = (size_t)block->args->head_dim;
+    float *out = block->args->out + (size_t)block->first * head_dim + column;
     UNROLL for (int row = 0; row < rows; row++) {
         UNROLL for (int i = 0; i < width; i++) {
             float *to = out + (size_t)row * head_dim + i * V_LANES;
-            vfloat result = v_mul(v_from_sums(sums[row][i]), v_set(block->step[row]));
+            vfloat result = v_mul(v_from_sums(sums[row][i]), v_set(block->step[row] * unit));
+            if (add) result = v_add(part ? v_load_part(to, part) : v_load(to), result);
             if (part) v_store_part(to, result, part);
             else v_store(to, result);
         }
     }
 }
 
+ALWAYS_INLINE void clear_sums(int rows, int width, vpairs sums[MAX_ROWS][PAGE_VECTORS])
+{
+    UNROLL for (int row = 0; row < rows; row++) {
+        UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_no_pairs();
+    }
+}
+
+// out[row][column ...] = weights[row] . values
+ALWAYS_INLINE void sum_values(const segment_rows *block, integer_form form, int rows, int width, int part, int column)
+{
+    vpairs sums[MAX_ROWS][PAGE_VECTORS];
+    clear_sums(rows, width, sums);
+    for (int slot = block->begin & ~1, slot_end; slot < block->end; slot = slot_end) {
+        int page = slot / KV_PAGE_TOKENS;
+        slot_end = (page + 1) * KV_PAGE_TOKENS < block->end ? (page + 1) * KV_PAGE_TOKENS : block->end;
+        size_t at = kv_value_at(DTYPE_I16, block->args->head_dim, slot % KV_PAGE_TOKENS, column) * (size_t)pair_bytes(form) / 2;
+        const char *values = block->values[page] + at;
+        const char *next = block->first == 0 && block->near_values[page] ? block->near_values[page] + at : NULL;
+        if (next) add_page_values(block, form, rows, width, part, values, next, slot, slot_end, sums);
+        else add_page_values(block, form, rows, width, part, values, NULL, slot, slot_end, sums);
+    }
+    put_sums(block, rows, width, part, column, form == HIGH_BYTES ? 1 << KV_LOW_BITS : 1, false, sums);
+}
+
 // Tiles of one width while they fit; returns the first column that is left.
-ALWAYS_INLINE int sum_values_by(const segment_rows *block, bool wide, int rows, int width, int column)
+ALWAYS_INLINE int sum_values_by(const segment_rows *block, integer_form form, int rows, int width, int column)
 {
     if (width > tile_width(rows)) return column;
     for (; column + width * V_LANES <= block->args->head_dim; column += width * V_LANES)
-        sum_values(block, wide, rows, width, 0, column);
+        sum_values(block, form, rows, width, 0, column);
     return column;
 }
 
-ALWAYS_INLINE void sum_all_values(const segment_rows *block, bool wide, int rows)
+ALWAYS_INLINE void sum_all_values(const segment_rows *block, integer_form form, int rows)
 {
     int column = 0, head_dim = block->args->head_dim;
-    column = sum_values_by(block, wide, rows, 16, column);
-    column = sum_values_by(block, wide, rows, 8, column);
-    column = sum_values_by(block, wide, rows, 4, column);
-    column = sum_values_by(block, wide, rows, 2, column);
-    column = sum_values_by(block, wide, rows, 1, column);
-    if (column < head_dim) sum_values(block, wide, rows, 1, head_dim - column, column);
+    column = sum_values_by(block, form, rows, 16, column);
+    column = sum_values_by(block, form, rows, 8, column);
+    column = sum_values_by(block, form, rows, 4, column);
+    column = sum_values_by(block, form, rows, 2, column);
+    column = sum_values_by(block, form, rows, 1, column);
+    if (column < head_dim) sum_values(block, form, rows, 1, head_dim - column, column);
 }
 
 // Which slots some row of the block sees; false if none sees any.
@@ -218,43 +253,107 @@ static void clear_rows(const segment_rows *block, int rows)
            (size_t)rows * (size_t)args->head_dim * sizeof(float));
 }
 
-ALWAYS_INLINE void attend_segment(segment_rows *block, bool wide, int rows)
+// The pages that the block's slots are in.
+static int first_slot(const segment_rows *block) { return block->begin / KV_PAGE_TOKENS * KV_PAGE_TOKENS; }
+static int last_slot(const segment_rows *block) { return (block->end + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS * KV_PAGE_TOKENS; }
+
+ALWAYS_INLINE void attend_segment(segment_rows *block, integer_form form, int rows)
 {
-    int width = tile_width(rows);
     if (!find_segment_slots(block, rows)) {
         clear_rows(block, rows);
         return;
     }
-    int from = block->begin / KV_PAGE_TOKENS * KV_PAGE_TOKENS;
-    int to = (block->end + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS * KV_PAGE_TOKENS;
-    for (int at = from; at < to; at += width * V_LANES)
-        score_slots(block, wide, rows, width, at / KV_PAGE_TOKENS, at % KV_PAGE_TOKENS);
+    int from = first_slot(block), to = last_slot(block);
+    score_pages(block, form, rows, from, to);
     for (int row = 0; row < rows; row++) weigh_segment_row(block, row, from, to);
-    sum_all_values(block, wide, rows);
+    sum_all_values(block, form, rows);
 }
 
-// The number of rows and the type are constants within each call, so that the sums stay in registers.
-ALWAYS_INLINE void attend_segment_rows(segment_rows *block, bool wide, int rows)
+// `call` with a constant number of rows, so that the sums stay in registers.
+#define WITH_ROWS(call, rows) \
+    switch (rows) { \
+    case 1: call(1); break; \
+    case 2: call(2); break; \
+    case 3: call(3); break; \
+    case 4: call(4); break; \
+    case 5: call(5); break; \
+    default: call(MAX_ROWS); break; \
+    }
+
+// Rows of the next block, if blocks of at most MAX_ROWS shall have nearly equal sizes.
+static int rows_of_block(int first, int num_queries)
 {
-    switch (rows) {
-    case 1: attend_segment(block, wide, 1); break;
-    case 2: attend_segment(block, wide, 2); break;
-    case 3: attend_segment(block, wide, 3); break;
-    case 4: attend_segment(block, wide, 4); break;
-    case 5: attend_segment(block, wide, 5); break;
-    default: attend_segment(block, wide, MAX_ROWS); break;
+    int left = num_queries - first, blocks = (left + MAX_ROWS - 1) / MAX_ROWS;
+    return (left + blocks - 1) / blocks;
+}
+
+static const char *behind(const void *page, size_t scales) { return page ? (const char *)page + scales : NULL; }
+
+static void attend_bytes(segment_rows *block, int rows)
+{
+#define CALL(n) attend_segment(block, BYTES, n)
+    WITH_ROWS(CALL, rows)
+#undef CALL
+}
+
+static void attend_unpacked(segment_rows *block, int rows)
+{
+#define CALL(n) attend_segment(block, UNPACKED, n)
+    WITH_ROWS(CALL, rows)
+#undef CALL
+}
+
+static void join_bytes(int16_t *to, const char *high, size_t low_begin, size_t count)
+{
+    for (size_t i = 0; i < count; i += 2 * V_LANES)
+        v_join_bytes(to + i, (const int8_t *)high + i, (const int8_t *)high + low_begin + i, KV_LOW_BITS);
+}
+
+// A key's low bytes lie in blocks of slots.
+static void unpack_keys(int16_t *to, const char *keys, int head_dim)
+{
+    enum { PIECE = 2 * V_LANES, BLOCK = 2 * KV_BLOCK_TOKENS };
+    const int8_t *high = (const int8_t *)keys, *low = high + kv_key_low_begin(head_dim);
+    for (int slot = 0; slot < KV_PAGE_TOKENS; slot += KV_BLOCK_TOKENS)
+        for (int pair = 0; pair < kv_even(head_dim) / 2; pair++, low += BLOCK)
+            for (int i = 0; i < BLOCK; i += PIECE) {
+                size_t at = (size_t)(pair * KV_PAGE_TOKENS + slot) * 2 + (size_t)i;
+                v_join_bytes(to + at, high + at, low + i, KV_LOW_BITS);
+            }
+}
+
+// Pages of 16 bits that some row sees, as 16-bit integers.
+static void unpack_pages(segment_rows *block)
+{
+    const attention_segment_args *args = block->args;
+    if (!find_segment_slots(block, args->num_queries)) return;
+    for (int page = block->begin / KV_PAGE_TOKENS; page * KV_PAGE_TOKENS < block->end; page++) {
+        int16_t *keys = args->unpacked + (size_t)page * kv_unpacked(args->head_dim), *values = keys + kv_key_low_begin(args->head_dim);
+        unpack_keys(keys, (const char *)args->keys[page] + kv_key_scale_bytes(DTYPE_I16, args->head_dim), args->head_dim);
+        join_bytes(values, (const char *)args->values[page] + kv_value_scale_bytes(DTYPE_I16), kv_value_low_begin(args->head_dim),
+                   kv_value_low_begin(args->head_dim));
+        block->keys[page] = (const char *)keys;
+        block->values[page] = (const char *)values;
+        block->near_keys[page] = behind(args->next_keys[page], kv_key_scale_bytes(DTYPE_I16, args->head_dim));
+        block->near_values[page] = behind(args->next_values[page], kv_value_scale_bytes(DTYPE_I16));
     }
 }
 
 void KERNEL(attention_segment)(const attention_segment_args *args)
 {
-    segment_rows block;
-    block.args = args;
-    for (int rows, first = 0; first < args->num_queries; first += rows) {
-        int left = args->num_queries - first, blocks = (left + MAX_ROWS - 1) / MAX_ROWS;
-        rows = (left + blocks - 1) / blocks; // blocks of nearly equal size
-        block.first = first;
-        if (args->kv_type == DTYPE_I16) attend_segment_rows(&block, true, rows);
-        else attend_segment_rows(&block, false, rows);
+    _Alignas(64) float scores[MAX_ROWS * KV_SEGMENT_TOKENS];
+    segment_rows block = {.args = args, .scores = scores, .score_stride = KV_SEGMENT_TOKENS};
+    bool bytes = args->kv_type == DTYPE_I8;
+    size_t key_scales = kv_key_scale_bytes(DTYPE_I8, args->head_dim), value_scales = kv_value_scale_bytes(DTYPE_I8);
+    for (int page = 0; bytes && page < KV_SEGMENT_PAGES; page++) {
+        block.keys[page] = behind(args->keys[page], key_scales);
+        block.values[page] = block.near_keys[page] = behind(args->values[page], value_scales);
+        block.near_values[page] = behind(args->next_keys[page], key_scales);
+    }
+    if (!bytes) unpack_pages(&block);
+    for (int rows; block.first < args->num_queries; block.first += rows) {
+        rows = rows_of_block(block.first, args->num_queries);
+        if (bytes) attend_bytes(&block, rows);
+        else attend_unpacked(&block, rows);
     }
 }

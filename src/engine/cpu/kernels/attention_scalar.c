@@ -1,18 +1,26 @@
 // Attention over pages of keys and values, and their storing, in plain C: the oracle of the vector variants.
 #include "engine/cpu/kernels/tables.h"
 #include <math.h>
+#include <string.h>
 
-// Element `index` of a page's integers.
-static int integer_at(dtype type, const void *data, size_t index)
+// Dimension `dim` of a key or value in a page's integers, which begin behind the scales.
+static int key_at(dtype type, int head_dim, const int8_t *data, int slot, int dim)
 {
-    return type == DTYPE_I16 ? ((const int16_t *)data)[index] : ((const int8_t *)data)[index];
+    int high = data[kv_key_at(type, slot, dim)];
+    return type == DTYPE_I16 ? kv_join(high, data[kv_key_low_at(head_dim, slot, dim)]) : high;
 }
 
-static void store(dtype type, void *data, size_t index, float value)
+static int value_at(dtype type, int head_dim, const int8_t *data, int slot, int dim)
 {
-    if (type == DTYPE_F32) ((float *)data)[index] = value;
-    else if (type == DTYPE_I16) ((int16_t *)data)[index] = (int16_t)value;
-    else ((int8_t *)data)[index] = (int8_t)value;
+    int high = data[kv_value_at(type, head_dim, slot, dim)];
+    return type == DTYPE_I16 ? kv_join(high, data[kv_value_low_at(head_dim, slot, dim)]) : high;
+}
+
+static void store(dtype type, char *data, size_t index, size_t low_index, float value)
+{
+    if (type == DTYPE_F32) ((float *)(void *)data)[index] = value;
+    else data[index] = (char)(type == DTYPE_I16 ? kv_high((int)value) : (int)value);
+    if (type == DTYPE_I16) data[low_index] = (char)kv_low((int)value);
 }
 
 // The largest magnitude becomes the largest integer. A NaN or an infinity makes the scale NaN: it shows in every product.
@@ -41,11 +49,11 @@ void kv_store_scalar(const float *key, const float *value, int head_dim, dtype t
         float scale = scale_of(type, key + first, last - first);
         if (type != DTYPE_F32) ((float *)keys)[first / group * KV_PAGE_TOKENS + slot] = scale;
         for (int i = first; i < last; i++)
-            store(type, key_data, kv_key_at(type, slot, i), type == DTYPE_F32 ? key[i] : as_integer(key[i], scale));
+            store(type, key_data, kv_key_at(type, slot, i), kv_key_low_at(head_dim, slot, i), type == DTYPE_F32 ? key[i] : as_integer(key[i], scale));
     }
-    if (type != DTYPE_F32 && head_dim % 2) store(type, key_data, kv_key_at(type, slot, head_dim), 0);
+    if (type != DTYPE_F32 && head_dim % 2) store(type, key_data, kv_key_at(type, slot, head_dim), kv_key_low_at(head_dim, slot, head_dim), 0);
     for (int i = 0; i < head_dim; i++)
-        store(type, value_data, kv_value_at(type, head_dim, slot, i),
+        store(type, value_data, kv_value_at(type, head_dim, slot, i), kv_value_low_at(head_dim, slot, i),
               type == DTYPE_F32 ? value[i] : as_integer(value[i], value_scale));
 }
 
@@ -97,41 +105,42 @@ float attention_query_scalar(const float *query, int head_dim, dtype kv_type, in
     return scale;
 }
 
-static float integer_score(const attention_segment_args *args, int row, int slot)
+static float cap(float score, float softcap) { return softcap != 0 ? softcap * tanhf(score / softcap) : score; }
+
+// query . key, before the softcap, `by_high` of the high bytes alone.
+static float integer_score(const attention_segment_args *args, int row, int slot, bool by_high)
 {
     dtype type = args->kv_type;
     const void *keys = args->keys[slot / KV_PAGE_TOKENS];
     const int16_t *query = args->queries + (size_t)row * (size_t)kv_even(args->head_dim);
     int at = slot % KV_PAGE_TOKENS, group = kv_group_dims(type, args->head_dim);
-    const char *integers = (const char *)keys + kv_key_scale_bytes(type, args->head_dim);
+    const int8_t *integers = (const int8_t *)keys + kv_key_scale_bytes(type, args->head_dim);
     float score = 0;
     for (int first = 0; first < args->head_dim; first += group) {
         int32_t sum = 0;
         for (int i = first; i < first + group && i < args->head_dim; i++)
-            sum += query[i] * integer_at(type, integers, kv_key_at(type, at, i));
+            sum += query[i] * (by_high ? kv_join(integers[kv_key_at(type, at, i)], 0) : key_at(type, args->head_dim, integers, at, i));
         score += (float)sum * ((const float *)keys)[first / group * KV_PAGE_TOKENS + at];
     }
-    score *= args->query_scales[row];
-    return args->softcap != 0 ? args->softcap * tanhf(score / args->softcap) : score;
+    return score * args->query_scales[row];
 }
 
-static void attend_segment_row(const attention_segment_args *args, int row)
+// Softmax over scores [begin, end), and the values it weighs: of a slot the high bytes alone where `precise` is 0.
+static void weigh_values(const attention_segment_args *args, int row, const float *scores, const bool *precise)
 {
-    float scores[KV_SEGMENT_TOKENS], max = -INFINITY, sum = 0, *out = args->out + (size_t)row * (size_t)args->head_dim;
+    float max = -INFINITY, sum = 0, *out = args->out + (size_t)row * (size_t)args->head_dim;
     int begin = args->begin[row], end = args->end[row];
-    for (int slot = begin; slot < end; slot++) {
-        scores[slot] = integer_score(args, row, slot);
-        max = fmaxf(max, scores[slot]);
-    }
+    for (int slot = begin; slot < end; slot++) max = fmaxf(max, cap(scores[slot], args->softcap));
     for (int i = 0; i < args->head_dim; i++) out[i] = 0;
     for (int slot = begin; slot < end; slot++) {
         const void *values = args->values[slot / KV_PAGE_TOKENS];
-        const char *integers = (const char *)values + kv_value_scale_bytes(args->kv_type);
+        const int8_t *integers = (const int8_t *)values + kv_value_scale_bytes(args->kv_type);
         int at = slot % KV_PAGE_TOKENS;
-        float weight = expf(scores[slot] - max), scaled = weight * ((const float *)values)[at];
+        float weight = expf(cap(scores[slot], args->softcap) - max), scaled = weight * ((const float *)values)[at];
         sum += weight;
         for (int i = 0; i < args->head_dim; i++)
-            out[i] += scaled * (float)integer_at(args->kv_type, integers, kv_value_at(args->kv_type, args->head_dim, at, i));
+            out[i] += scaled * (float)(precise[slot] ? value_at(args->kv_type, args->head_dim, integers, at, i)
+                                                     : kv_join(integers[kv_value_at(args->kv_type, args->head_dim, at, i)], 0));
     }
     args->max[row] = max;
     args->sum[row] = sum;
@@ -139,7 +148,48 @@ static void attend_segment_row(const attention_segment_args *args, int row)
 
 void attention_segment_scalar(const attention_segment_args *args)
 {
-    for (int row = 0; row < args->num_queries; row++) attend_segment_row(args, row);
+    float scores[KV_SEGMENT_TOKENS];
+    bool precise[KV_SEGMENT_TOKENS];
+    memset(precise, true, sizeof precise);
+    for (int row = 0; row < args->num_queries; row++) {
+        for (int slot = args->begin[row]; slot < args->end[row]; slot++) scores[slot] = integer_score(args, row, slot, false);
+        weigh_values(args, row, scores, precise);
+    }
+}
+
+void attention_scores_scalar(const attention_segment_args *args)
+{
+    for (int row = 0; row < args->num_queries; row++)
+        for (int slot = args->begin[row]; slot < args->end[row]; slot++) {
+            float *score = args->scores + (size_t)row * args->score_stride + slot;
+            *score = integer_score(args, row, slot, true);
+            args->largest[row] = fmaxf(args->largest[row], *score);
+        }
+}
+
+// Whether some row's score in slots [slot, slot + count) that are seen comes within `nats` of its largest.
+static bool matters(const attention_segment_args *args, int slot, int count, float nats)
+{
+    bool any = false;
+    for (int row = 0; row < args->num_queries; row++)
+        for (int i = slot; i < slot + count; i++) {
+            if (i < args->begin[row] || i >= args->end[row]) continue;
+            float score = args->scores[(size_t)row * args->score_stride + (size_t)i];
+            any |= cap(score, args->softcap) > cap(args->largest[row], args->softcap) - nats;
+        }
+    return any;
+}
+
+void attention_values_scalar(const attention_segment_args *args)
+{
+    bool precise[KV_SEGMENT_TOKENS];
+    for (int slot = 0; slot < KV_SEGMENT_TOKENS; slot += KV_BLOCK_TOKENS)
+        memset(precise + slot, matters(args, slot, KV_BLOCK_TOKENS, KV_KEY_NATS), KV_BLOCK_TOKENS);
+    for (int row = 0; row < args->num_queries; row++)
+        for (int slot = args->begin[row]; slot < args->end[row]; slot++)
+            if (precise[slot]) args->scores[(size_t)row * args->score_stride + (size_t)slot] = integer_score(args, row, slot, false);
+    for (int slot = 0; slot < KV_SEGMENT_TOKENS; slot += 2) precise[slot] = precise[slot + 1] = matters(args, slot, 2, KV_VALUE_NATS);
+    for (int row = 0; row < args->num_queries; row++) weigh_values(args, row, args->scores + (size_t)row * args->score_stride, precise);
 }
 
 void attention_merge_scalar(int num_queries, int head_dim, attention_state total, attention_state part)

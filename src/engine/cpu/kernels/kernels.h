@@ -38,17 +38,27 @@ typedef struct attention_page_args {
 } attention_page_args;
 
 // Attention of query rows over up to KV_SEGMENT_PAGES pages of integers, from scratch; attention_merge joins segments.
+// Pages of 16 bits can be read whole (attention_segment, for many rows), or, for the rows of one token, in two passes that
+// read low bytes only where they matter: attention_scores over all segments by the high bytes alone, then
+// attention_values, which knows the largest score of all. Low bytes of a block of KV_BLOCK_TOKENS keys are read where
+// some row's weight comes within e^-KV_KEY_NATS of the largest, those of a pair of values within e^-KV_VALUE_NATS.
+#define KV_KEY_NATS 7.0f
+#define KV_VALUE_NATS 4.5f
 typedef struct attention_segment_args {
     const int16_t *queries;    // [num_queries][kv_even(head_dim)], from attention_query
     const float *query_scales; // [num_queries]
     int num_queries, head_dim;
     dtype kv_type;             // DTYPE_I16 or DTYPE_I8
     const void *keys[KV_SEGMENT_PAGES], *values[KV_SEGMENT_PAGES]; // of pages that some row sees
-    const void *next_keys[KV_SEGMENT_PAGES]; // of what will be attended to next; NULL: nothing
+    const void *next_keys[KV_SEGMENT_PAGES], *next_values[KV_SEGMENT_PAGES]; // of what will be attended to next; NULL: nothing
     const int *begin, *end;    // [num_queries]: the query sees slots [begin, end) of the segment; empty if begin >= end
     float softcap;
     float *max, *sum;          // [num_queries]; -INFINITY and 0 for a query that sees nothing
     float *out;                // [num_queries][head_dim]
+    int16_t *unpacked;         // scratch of attention_segment for 16 bits: KV_SEGMENT_PAGES * kv_unpacked(head_dim)
+    float *scores;             // [num_queries][score_stride], between the two passes; the second overwrites them
+    size_t score_stride;       // at least KV_SEGMENT_TOKENS
+    float *largest;            // [num_queries]: of the scores, before the softcap: the first pass raises it
 } attention_segment_args;
 
 // What softmax over a part of the tokens has come to: the whole is out / sum.
@@ -75,6 +85,8 @@ typedef struct kernels {
     // A query, already times the attention scale, as integers [kv_even(head_dim)] times the scale that is returned.
     float (*attention_query)(const float *query, int head_dim, dtype kv_type, int16_t *integers);
     void (*attention_segment)(const attention_segment_args *args);
+    void (*attention_scores)(const attention_segment_args *args); // 16 bits, and all rows see the same slots
+    void (*attention_values)(const attention_segment_args *args);
     void (*attention_merge)(int num_queries, int head_dim, attention_state total, attention_state part); // total += part
     // One token's key and value [head_dim] into slot `slot` of a page.
     void (*kv_store)(const float *key, const float *value, int head_dim, dtype kv_type, int slot, void *keys, void *values);

@@ -1,9 +1,12 @@
 // What a page of the KV cache looks like: KV_PAGE_TOKENS tokens of one kv head. Float pages are
 //     keys [head_dim][64], transposed: a token is a column; values [64][head_dim].
 // Integer pages stand for integer * scale. Neighbouring dimensions of a key, and neighbouring tokens of a value, lie side
-// by side, so that a product of two pairs is one instruction:
+// by side, so that a product of two pairs is one instruction. Of 8 bits:
 //     keys: scales [groups][64], then [pairs of dimensions][64][2]; an odd last dimension is paired with zeros
 //     values: scales [64], then [pairs of tokens][head_dim][2]
+// Of 16 bits, 64 * high + low with low in [-32, 31]: all high bytes as in a page of 8 bits, one scale a key, then the low bytes:
+//     keys: [64 / 16][pairs of dimensions][16][2], in blocks that can be read alone
+//     values: [pairs of tokens][head_dim][2]
 #ifndef ENGINE_CPU_KV_PAGE_H
 #define ENGINE_CPU_KV_PAGE_H
 #include "formats/dtype.h"
@@ -11,8 +14,10 @@
 
 enum { KV_PAGE_TOKENS = 64, KV_SEGMENT_PAGES = 4, KV_SEGMENT_TOKENS = KV_SEGMENT_PAGES * KV_PAGE_TOKENS };
 
+enum { KV_BLOCK_TOKENS = 16 }; // whose keys' low bytes lie together
+
 // Largest integers of the cache, and of what they are multiplied by.
-enum { KV_I16_MAX = 8191, KV_I8_MAX = 127, KV_FACTOR_MAX = 32767 };
+enum { KV_LOW_BITS = 6, KV_I16_MAX = (127 << KV_LOW_BITS) + 31, KV_I8_MAX = 127, KV_FACTOR_MAX = 32767 };
 
 static inline int kv_largest(dtype type) { return type == DTYPE_I8 ? KV_I8_MAX : KV_I16_MAX; }
 // What the magnitudes of the factors may add up to, before they are rounded: no sum of products overflows 32 bits.
@@ -44,7 +49,11 @@ static inline size_t kv_value_bytes(dtype type, int head_dim)
     return kv_value_scale_bytes(type) + KV_PAGE_TOKENS * (size_t)head_dim * dtype_size(type);
 }
 
-// Where dimension `dim` of the token in slot `slot` lies, in elements behind the scales.
+// Where the low bytes begin, behind the scales.
+static inline size_t kv_key_low_begin(int head_dim) { return KV_PAGE_TOKENS * (size_t)kv_even(head_dim); }
+static inline size_t kv_value_low_begin(int head_dim) { return KV_PAGE_TOKENS * (size_t)head_dim; }
+
+// Where dimension `dim` of the token in slot `slot` lies, in elements behind the scales; of 16 bits, the high byte.
 static inline size_t kv_key_at(dtype type, int slot, int dim)
 {
     if (type == DTYPE_F32) return (size_t)dim * KV_PAGE_TOKENS + (size_t)slot;
@@ -55,5 +64,23 @@ static inline size_t kv_value_at(dtype type, int head_dim, int slot, int dim)
     if (type == DTYPE_F32) return (size_t)slot * (size_t)head_dim + (size_t)dim;
     return ((size_t)(slot / 2) * (size_t)head_dim + (size_t)dim) * 2 + (size_t)(slot % 2);
 }
+
+// Where its low byte lies, behind the scales.
+static inline size_t kv_key_low_at(int head_dim, int slot, int dim)
+{
+    size_t row = (size_t)(slot / KV_BLOCK_TOKENS * (kv_even(head_dim) / 2) + dim / 2);
+    return kv_key_low_begin(head_dim) + (row * KV_BLOCK_TOKENS + (size_t)(slot % KV_BLOCK_TOKENS)) * 2 + (size_t)(dim % 2);
+}
+static inline size_t kv_value_low_at(int head_dim, int slot, int dim)
+{
+    return kv_value_low_begin(head_dim) + kv_value_at(DTYPE_I16, head_dim, slot, dim);
+}
+
+// Integers of a page that is unpacked: keys, then values, in the order of the high bytes.
+static inline size_t kv_unpacked(int head_dim) { return kv_key_low_begin(head_dim) + kv_value_low_begin(head_dim); }
+
+static inline int kv_high(int integer) { return (integer + (1 << (KV_LOW_BITS - 1))) >> KV_LOW_BITS; }
+static inline int kv_low(int integer) { return integer - kv_high(integer) * (1 << KV_LOW_BITS); }
+static inline int kv_join(int high, int low) { return high * (1 << KV_LOW_BITS) + low; }
 
 #endif

@@ -169,6 +169,14 @@ static inline void v_store_i16(int16_t *p, vfloat x)
     __m256i whole = _mm256_cvtps_epi32(x);
     _mm_storeu_si128((void *)p, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
 }
+static inline void v_join_bytes(int16_t *p, const int8_t *high, const int8_t *low, int bits)
+{
+    _mm256_storeu_si256((void *)p, _mm256_add_epi16(_mm256_slli_epi16(v_load_i8_pairs(high), bits), v_load_i8_pairs(low)));
+}
+static inline unsigned v_greater(vfloat a, vfloat b)
+{
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ));
+}
 
 static inline vfloat v_order_quarters(vfloat x) // 64-bit quarters 0 2 1 3
 {

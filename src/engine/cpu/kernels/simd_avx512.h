@@ -160,6 +160,15 @@ static inline void v_store_i16(int16_t *p, vfloat x) // the nearest integers, ti
 {
     _mm256_storeu_si256((void *)p, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)));
 }
+// high[i] * 2^bits + low[i] into p[i], for 2 V_LANES bytes
+static inline void v_join_bytes(int16_t *p, const int8_t *high, const int8_t *low, int bits)
+{
+    _mm512_storeu_si512(p, _mm512_add_epi16(_mm512_slli_epi16(v_load_i8_pairs(high), (unsigned)bits), v_load_i8_pairs(low)));
+}
+static inline unsigned v_greater(vfloat a, vfloat b) // bit i: lane i of a is greater
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+}
 
 // 2 V_LANES floats as their even and odd elements
 static inline void v_load_pairs(const float *p, vfloat *even, vfloat *odd)

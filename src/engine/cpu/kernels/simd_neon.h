@@ -173,6 +173,14 @@ static inline void v_store_i16(int16_t *p, vfloat x)
 {
     vst1_s16(p, vqmovn_s32(vcvtnq_s32_f32(x)));
 }
+static inline void v_join_bytes(int16_t *p, const int8_t *high, const int8_t *low, int bits)
+{
+    vst1q_s16(p, vaddq_s16(vshlq_s16(vmovl_s8(vld1_s8(high)), vdupq_n_s16((int16_t)bits)), vmovl_s8(vld1_s8(low))));
+}
+static inline unsigned v_greater(vfloat a, vfloat b)
+{
+    return vaddvq_u32(vandq_u32(vcgtq_f32(a, b), (uint32x4_t){1, 2, 4, 8}));
+}
 
 static inline void v_load_pairs(const float *p, vfloat *even, vfloat *odd)
 {

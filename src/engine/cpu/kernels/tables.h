@@ -6,7 +6,8 @@
 
 #define KERNEL_FIELDS(X, isa) \
     X(quantize_rows, isa) X(matmul_affine, isa) X(matmul_float, isa) \
-    X(attention_page, isa) X(attention_query, isa) X(attention_segment, isa) X(attention_merge, isa) X(kv_store, isa) \
+    X(attention_page, isa) X(attention_query, isa) X(attention_segment, isa) X(attention_scores, isa) X(attention_values, isa) \
+    X(attention_merge, isa) X(kv_store, isa) \
     X(rms_norm, isa) X(layer_norm, isa) X(rope, isa) X(activate, isa) X(add_scaled, isa) X(softcap, isa)
 
 #define KERNEL_DECLARE(field, isa) __typeof__(*((const kernels *)0)->field) field##_##isa;

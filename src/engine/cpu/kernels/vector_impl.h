@@ -182,8 +182,14 @@ ALWAYS_INLINE void to_integers(const float *x, int n, float scale, int16_t *inte
     for (int i = 0; i < n; i += V_LANES) v_store_i16(integers + i, v_mul(load(x + i, n - i), inverse));
 }
 
+ALWAYS_INLINE void store_integer(dtype type, int integer, char *to, char *low)
+{
+    *to = (char)(type == DTYPE_I16 ? kv_high(integer) : integer);
+    if (type == DTYPE_I16) *low = (char)kv_low(integer);
+}
+
 // One group of dimensions; pair by pair, since neighbouring slots are other threads'.
-static void store_key(const float *key, int first, int count, dtype type, int slot, float *scale, char *data)
+static void store_key(const float *key, int head_dim, int first, int count, dtype type, int slot, float *scale, char *data)
 {
     enum { PIECE = 64 };
     int16_t integers[PIECE + V_LANES];
@@ -193,9 +199,8 @@ static void store_key(const float *key, int first, int count, dtype type, int sl
         to_integers(key + first + at, n, *scale, integers);
         integers[n] = n % 2 ? 0 : integers[n];
         for (int i = 0; i < n; i += 2) {
-            size_t to = kv_key_at(type, slot, first + at + i);
-            if (type == DTYPE_I16) memcpy(data + to * 2, integers + i, 4);
-            else data[to] = (char)integers[i], data[to + 1] = (char)integers[i + 1];
+            char *to = data + kv_key_at(type, slot, first + at + i), *low = data + kv_key_low_at(head_dim, slot, first + at + i);
+            for (int j = 0; j < 2; j++) store_integer(type, integers[i + j], to + j, low + j);
         }
     }
 }
@@ -210,8 +215,7 @@ static void store_value(const float *value, int head_dim, dtype type, int slot, 
         to_integers(value + at, n, *scale, integers);
         for (int i = 0; i < n; i++) {
             size_t to = kv_value_at(type, head_dim, slot, at + i);
-            if (type == DTYPE_I16) ((int16_t *)(void *)data)[to] = integers[i];
-            else data[to] = (char)integers[i];
+            store_integer(type, integers[i], data + to, data + kv_value_low_begin(head_dim) + to);
         }
     }
 }
@@ -226,7 +230,7 @@ void KERNEL(kv_store)(const float *key, const float *value, int head_dim, dtype 
     int group = kv_group_dims(type, head_dim);
     char *key_data = (char *)keys + kv_key_scale_bytes(type, head_dim);
     for (int first = 0; first < head_dim; first += group)
-        store_key(key, first, head_dim - first < group ? head_dim - first : group, type, slot,
+        store_key(key, head_dim, first, head_dim - first < group ? head_dim - first : group, type, slot,
                   (float *)keys + first / group * KV_PAGE_TOKENS + slot, key_data);
     store_value(value, head_dim, type, slot, (float *)values + slot, (char *)values + kv_value_scale_bytes(type));
 }

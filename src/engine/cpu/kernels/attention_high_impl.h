@@ -1,0 +1,230 @@
+// Attention of one token's rows over pages of 16 bits, of which all high bytes are read, but low bytes only where they
+// matter (kernels.h): what a token reads of a long context is little more than half. After attention_integer_impl.h, in the
+// same file.
+
+// The rows of one token see the same slots.
+static segment_rows high_bytes(const attention_segment_args *args)
+{
+    segment_rows block = {.args = args, .score_stride = args->score_stride, .begin = args->begin[0], .end = args->end[0]};
+    size_t key_scales = kv_key_scale_bytes(DTYPE_I16, args->head_dim), value_scales = kv_value_scale_bytes(DTYPE_I16);
+    for (int page = 0; page < KV_SEGMENT_PAGES; page++) {
+        bool inside = page + 1 < KV_SEGMENT_PAGES;
+        block.keys[page] = behind(args->keys[page], key_scales);
+        block.near_keys[page] = behind(inside && args->keys[page + 1] ? args->keys[page + 1] : args->next_keys[0], key_scales);
+        block.values[page] = behind(args->values[page], value_scales);
+        block.near_values[page] = behind(page + 2 < KV_SEGMENT_PAGES ? args->values[page + 2] : page + 2 == KV_SEGMENT_PAGES ? args->next_values[0] : NULL, value_scales);
+    }
+    return block;
+}
+
+static void fetch_bytes(const char *data, int bytes)
+{
+    for (int at = 0; at < bytes; at += 64) __builtin_prefetch(data + at, 0, 2);
+}
+
+static void take_rows(segment_rows *block, int first)
+{
+    block->first = first;
+    block->scores = block->args->scores + (size_t)first * block->score_stride;
+}
+
+static void score_high_bytes(segment_rows *block, int rows)
+{
+#define CALL(n) score_pages(block, HIGH_BYTES, n, first_slot(block), last_slot(block))
+    WITH_ROWS(CALL, rows)
+#undef CALL
+}
+
+static float largest_score(const float *scores, int begin, int end, float largest)
+{
+    vfloat top = v_set(largest);
+    for (int i = begin / V_LANES * V_LANES; i < end; i += V_LANES)
+        top = v_max(top, seen(false, v_load(scores + i), -INFINITY, i, begin, end));
+    return v_reduce_max(top);
+}
+
+void KERNEL(attention_scores)(const attention_segment_args *args)
+{
+    segment_rows block = high_bytes(args);
+    if (block.begin >= block.end) return;
+    for (int page = 0; page < KV_SEGMENT_PAGES; page++)
+        if (args->next_keys[page]) fetch_bytes(args->next_keys[page], (int)kv_key_scale_bytes(DTYPE_I16, args->head_dim));
+    for (int rows, first = 0; first < args->num_queries; first += rows) {
+        rows = rows_of_block(first, args->num_queries);
+        take_rows(&block, first);
+        score_high_bytes(&block, rows);
+        for (int row = 0; row < rows; row++)
+            args->largest[first + row] = largest_score(block.scores + (size_t)row * block.score_stride, block.begin, block.end, args->largest[first + row]);
+    }
+}
+
+// The score, before the softcap, whose weight is e^-nats of that of the largest.
+static float score_below(float largest, float softcap, float nats)
+{
+    if (softcap == 0) return largest - nats;
+    float capped = softcap * tanhf(largest / softcap) - nats;
+    return capped <= -softcap ? -INFINITY : softcap * atanhf(capped / softcap);
+}
+
+// Slots of a segment, V_LANES bits an element.
+typedef struct slot_set {
+    unsigned bits[KV_SEGMENT_TOKENS / V_LANES];
+} slot_set;
+
+// Of slots [slot, slot + V_LANES), those in [begin, end).
+static unsigned lanes_between(int slot, int begin, int end)
+{
+    unsigned from = slot < begin ? ~0u << (begin - slot) : ~0u;
+    return end - slot < V_LANES ? from & ((1u << (end - slot)) - 1) : from;
+}
+
+// Those that are seen and in which some row's score comes within `nats` of its largest.
+static slot_set slots_that_matter(const segment_rows *block, float nats)
+{
+    const attention_segment_args *args = block->args;
+    slot_set set = {0};
+    for (int row = 0; row < args->num_queries; row++) {
+        const float *scores = args->scores + (size_t)row * args->score_stride;
+        vfloat limit = v_set(score_below(args->largest[row], args->softcap, nats));
+        for (int i = block->begin / V_LANES; i * V_LANES < block->end; i++) set.bits[i] |= v_greater(v_load(scores + i * V_LANES), limit);
+    }
+    for (int i = block->begin / V_LANES; i * V_LANES < block->end; i++) set.bits[i] &= lanes_between(i * V_LANES, block->begin, block->end);
+    return set;
+}
+
+// Blocks of keys, by their first slots, that have such a slot.
+static int list_key_blocks(const slot_set *set, int *slots)
+{
+    int count = 0;
+    for (int slot = 0; slot < KV_SEGMENT_TOKENS; slot += KV_BLOCK_TOKENS) {
+        unsigned any = 0;
+        for (int i = 0; i < KV_BLOCK_TOKENS; i += V_LANES) any |= set->bits[(slot + i) / V_LANES];
+        if (any) slots[count++] = slot;
+    }
+    return count;
+}
+
+// Pairs of values, by their first slots.
+static int list_value_pairs(const slot_set *set, int *slots)
+{
+    int count = 0;
+    for (int i = 0; i < KV_SEGMENT_TOKENS / V_LANES; i++)
+        for (unsigned pairs = (set->bits[i] | set->bits[i] >> 1) & 0x5555u; pairs; pairs &= pairs - 1)
+            slots[count++] = i * V_LANES + __builtin_ctz(pairs);
+    return count;
+}
+
+static const char *low_keys(const segment_rows *block, int slot)
+{
+    return block->keys[slot / KV_PAGE_TOKENS] + kv_key_low_at(block->args->head_dim, slot % KV_PAGE_TOKENS, 0);
+}
+
+static const char *low_values(const segment_rows *block, int slot)
+{
+    return block->values[slot / KV_PAGE_TOKENS] + kv_value_low_at(block->args->head_dim, slot % KV_PAGE_TOKENS, 0);
+}
+
+// What the low bytes of a block of keys change in the scores; meanwhile those of another, if `next` is not NULL, come near.
+ALWAYS_INLINE void add_low_keys(const segment_rows *block, int rows, int slot, const char *next)
+{
+    enum { WIDTH = KV_BLOCK_TOKENS / V_LANES, PAIR_BYTES = 2 * KV_BLOCK_TOKENS };
+    const attention_segment_args *args = block->args;
+    const size_t stride = (size_t)kv_even(args->head_dim);
+    const int16_t *query = args->queries + (size_t)block->first * stride, *query_end = query + stride;
+    const float *key_scale = (const float *)args->keys[slot / KV_PAGE_TOKENS] + slot % KV_PAGE_TOKENS;
+    vpairs sums[MAX_ROWS][PAGE_VECTORS], key[WIDTH];
+    clear_sums(rows, WIDTH, sums);
+    for (const char *low = low_keys(block, slot); query < query_end; query += 2, low += PAIR_BYTES) {
+        if (next) __builtin_prefetch(next, 0, 2), next += PAIR_BYTES;
+        UNROLL for (int i = 0; i < WIDTH; i++) key[i] = load_pairs(HIGH_BYTES, low, i);
+        UNROLL for (int row = 0; row < rows; row++) {
+            vpairs factor = v_set_pair(pair_at(query + (size_t)row * stride));
+            UNROLL for (int i = 0; i < WIDTH; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, key[i]);
+        }
+    }
+    UNROLL for (int row = 0; row < rows; row++) {
+        float *scores = block->scores + (size_t)row * block->score_stride + slot;
+        vfloat scale = v_set(args->query_scales[block->first + row]);
+        UNROLL for (int i = 0; i < WIDTH; i++) {
+            vfloat part = v_mul(v_from_sums(sums[row][i]), v_mul(v_load(key_scale + i * V_LANES), scale));
+            v_store(scores + i * V_LANES, v_add(v_load(scores + i * V_LANES), part));
+        }
+    }
+}
+
+ALWAYS_INLINE void add_low_key_blocks(const segment_rows *block, int rows, const int *slots, int count)
+{
+    enum { AHEAD = 3 };
+    bool first = block->first == 0; // the others find them near
+    for (int i = 0; first && i < count && i < AHEAD; i++) fetch_bytes(low_keys(block, slots[i]), kv_even(block->args->head_dim) * KV_BLOCK_TOKENS);
+    for (int i = 0; i < count; i++)
+        add_low_keys(block, rows, slots[i], first && i + AHEAD < count ? low_keys(block, slots[i + AHEAD]) : NULL);
+}
+
+static void refine_scores(segment_rows *block, int rows, const int *slots, int count)
+{
+#define CALL(n) add_low_key_blocks(block, n, slots, count)
+    WITH_ROWS(CALL, rows)
+#undef CALL
+}
+
+// What the low bytes of some pairs of values add to out[row][column ...].
+ALWAYS_INLINE void sum_low_values(const segment_rows *block, int rows, int width, int part, int column, const int *slots, int count)
+{
+    vpairs sums[MAX_ROWS][PAGE_VECTORS], value[PAGE_VECTORS];
+    clear_sums(rows, width, sums);
+    for (int at = 0; at < count; at++) {
+        const char *low = low_values(block, slots[at]) + 2 * column;
+        UNROLL for (int i = 0; i < width; i++) value[i] = part ? load_pairs_part(HIGH_BYTES, low, part) : load_pairs(HIGH_BYTES, low, i);
+        UNROLL for (int row = 0; row < rows; row++) {
+            vpairs factor = v_set_pair(pair_at(block->weights[row] + slots[at]));
+            UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, value[i]);
+        }
+    }
+    put_sums(block, rows, width, part, column, 1, true, sums);
+}
+
+ALWAYS_INLINE void sum_all_low_values(const segment_rows *block, int rows, const int *slots, int count)
+{
+    const int head_dim = block->args->head_dim, width = tile_width(rows);
+    int column = 0;
+    for (; column + width * V_LANES <= head_dim; column += width * V_LANES) sum_low_values(block, rows, width, 0, column, slots, count);
+    for (; column + V_LANES <= head_dim; column += V_LANES) sum_low_values(block, rows, 1, 0, column, slots, count);
+    if (column < head_dim) sum_low_values(block, rows, 1, head_dim - column, column, slots, count);
+}
+
+static void sum_high_and_low(const segment_rows *block, int rows, const int *slots, int count)
+{
+#define CALL(n) sum_all_values(block, HIGH_BYTES, n), sum_all_low_values(block, n, slots, count)
+    WITH_ROWS(CALL, rows)
+#undef CALL
+}
+
+void KERNEL(attention_values)(const attention_segment_args *args)
+{
+    segment_rows block = high_bytes(args);
+    if (block.begin >= block.end) {
+        clear_rows(&block, args->num_queries);
+        return;
+    }
+    int slots[KV_SEGMENT_TOKENS / 2];
+    for (int page = 0; page < KV_SEGMENT_PAGES; page++)
+        if (args->values[page]) fetch_bytes(args->values[page], (int)kv_value_scale_bytes(DTYPE_I16));
+    if (block.values[1]) block.ahead = block.values[1], block.ahead_end = block.ahead + kv_value_low_begin(args->head_dim);
+    slot_set set = slots_that_matter(&block, KV_KEY_NATS);
+    int count = list_key_blocks(&set, slots);
+    for (int rows, first = 0; first < args->num_queries; first += rows) {
+        rows = rows_of_block(first, args->num_queries);
+        take_rows(&block, first);
+        refine_scores(&block, rows, slots, count);
+    }
+    set = slots_that_matter(&block, KV_VALUE_NATS);
+    count = list_value_pairs(&set, slots);
+    for (int i = 0; i < count; i++) fetch_bytes(low_values(&block, slots[i]), 2 * args->head_dim);
+    for (int rows, first = 0; first < args->num_queries; first += rows) {
+        rows = rows_of_block(first, args->num_queries);
+        take_rows(&block, first);
+        for (int row = 0; row < rows; row++) weigh_segment_row(&block, row, first_slot(&block), last_slot(&block));
+        sum_high_and_low(&block, rows, slots, count);
+    }
+}
