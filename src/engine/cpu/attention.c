@@ -232,7 +232,7 @@ static void compute_integers(const attention_job *job, const attention_unit *uni
 
 // ---- By high bytes
 
-// Of a unit, between the passes. `place`: the unit, or the thread that does all of it.
+// Of a unit. `place`: the unit's, or that of the thread that scores and weighs its segments.
 typedef struct pass_scores {
     float *largest;            // [queries]
     float *segment_largest;    // [segments][queries]
@@ -371,7 +371,8 @@ static void run_item(void *arg, int item, int thread)
     int segment, end;
     const attention_unit *unit = unit_of_item(job, item, &segment, &end);
     unit_scratch scratch = prepare_unit(job, unit, thread);
-    for (; segment < end; segment++) compute_segment(job, unit, segment, &scratch, unit->index, partial_state(job, unit, segment));
+    int place = unit->scores_first ? unit->index : thread; // what other threads have written last comes slowly
+    for (; segment < end; segment++) compute_segment(job, unit, segment, &scratch, place, partial_state(job, unit, segment));
 }
 
 static void merge_unit(const attention_job *job, const attention_unit *unit)
@@ -440,8 +441,8 @@ static int segments_of_items(const attention_job *job, int segments)
 
 static llm_status run_by_segments(attention_job *job, llm_error *err)
 {
-    size_t floats = (size_t)job->num_units * job->score_floats, scores = floats;
-    int all_segments = 0;
+    int all_segments = 0, threads = thread_pool_size(job->model->engine->pool), places = job->num_units > threads ? job->num_units : threads;
+    size_t floats = (size_t)places * job->score_floats, scores = floats;
     for (int u = 0; u < job->num_units; u++) all_segments += job->units[u].segment_end - job->units[u].segment_begin;
     job->item_segments = segments_of_items(job, all_segments);
     for (int u = 0; u < job->num_units; u++) {
@@ -452,7 +453,7 @@ static llm_status run_by_segments(attention_job *job, llm_error *err)
         floats += (size_t)segments * state_floats(num_queries(job, unit), job->dim);
         job->num_items += (segments + job->item_segments - 1) / job->item_segments;
     }
-    llm_status status = reserve(job, job->num_units, floats - scores, err);
+    llm_status status = reserve(job, places, floats - scores, err);
     if (status != LLM_OK) return status;
     if (job->scores_first) cpu_model_run(job->model, job->num_items, score_item, job);
     for (int u = 0; u < job->num_units; u++)
