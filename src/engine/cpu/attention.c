@@ -1,6 +1,6 @@
 // Attention over the KV cache. The work is cut into units: one kv head, some tokens of one sequence. A unit's pages
-// are taken in segments of KV_SEGMENT_PAGES, each by softmax from scratch, merged in order. When there are few units
-// (decoding), segments are shared out to threads; the arithmetic is the same either way, so results depend neither
+// are taken in segments of KV_SEGMENT_PAGES, each by softmax from scratch, merged in order within their group, and groups in
+// order. When there are few units (decoding), groups or segments are shared out to threads; the arithmetic is the same either way, so results depend neither
 // on threads nor on what else is in the batch. Over 16 bits, the rows of a token that attends by itself read low bytes only where
 // scores by the high bytes say that they matter; where there are many segments, the scores of all come first.
 #include "base/mem.h"
@@ -9,10 +9,12 @@
 #include <string.h>
 
 enum {
-    UNIT_QUERIES = 96,    // query rows (tokens times heads of one kv head) a unit has at most, if one token has no more
-    UNITS_PER_THREAD = 4, // from here on a unit is an item; with fewer, some segments are
+    UNIT_QUERIES = 96,    // query rows (tokens times heads of one kv head) a unit has at most, if one token has no more;
+    UNIT_FLOATS = 192 * 64, // more where heads are so small that their results stay in a core's caches
+    UNITS_PER_THREAD = 4, // from here on a unit is an item; with fewer, a group or a segment is
+    GROUP_SEGMENTS = 4,   // group g holds segments [g * GROUP_SEGMENTS, (g + 1) * GROUP_SEGMENTS)
+    GROUPS_PER_THREAD = 2, // from here on a group is an item: between two items a thread's reading stops, and merging takes another's results
     FEW_SEGMENTS = 4,      // for which a pass of their own costs more than it saves: each is read by its own largest score
-    ITEM_BYTES = 64 << 10, // of keys, at most, if an item has several segments: between two items a thread's reading stops
 };
 
 struct attention_unit {
@@ -33,7 +35,7 @@ typedef struct attention_job {
     const attention_desc *desc;
     attention_unit *units;
     int num_units, num_items;
-    int item_segments;                 // in an item, when segments are shared out
+    bool items_are_groups;             // or segments, when units are shared out
     bool scores_first;                 // some unit's
     size_t score_floats;               // of a unit by high bytes, at most
     attention_store store;             // by the thread that attends; NULL: done
@@ -42,16 +44,18 @@ typedef struct attention_job {
 
 static size_t state_floats(int queries, int dim) { return (size_t)queries * (size_t)(dim + 2); }
 
+enum { NUM_STATES = 3 }; // of a unit in work: of all of it, of a group, of a segment
+
 static attention_state state_at(float *memory, int queries)
 {
     return (attention_state){memory, memory + queries, memory + 2 * queries};
 }
 
 // A power of two, so that a full chunk makes units of one size.
-static int unit_tokens(int shared)
+static int unit_tokens(int shared, int head_dim)
 {
-    int tokens = 1;
-    while (tokens * 2 * shared <= UNIT_QUERIES) tokens *= 2;
+    int tokens = 1, queries = UNIT_FLOATS / head_dim > UNIT_QUERIES ? UNIT_FLOATS / head_dim : UNIT_QUERIES;
+    while (tokens * 2 * shared <= queries && tokens < MAX_CHUNK_ROWS) tokens *= 2;
     return tokens;
 }
 
@@ -62,16 +66,16 @@ static size_t unpacked_integers(dtype kv_type, int head_dim)
     return kv_type == DTYPE_I16 ? (KV_SEGMENT_PAGES * kv_unpacked(head_dim) + 31) & ~(size_t)31 : 0;
 }
 
-// Per thread: a segment's unpacked pages, gathered queries (as floats, or as integers and scales), scores, two states and the
+// Per thread: a segment's unpacked pages, gathered queries (as floats, or as integers and scales), scores, states and the
 // visible ranges of a unit.
 size_t attention_scratch_bytes(const model_desc *desc, dtype kv_type)
 {
     size_t most = 0;
     for (int i = 0; i < desc->num_blocks; i++) {
         const attention_desc *attention = &desc->blocks[i].attention;
-        int shared = attention->num_heads / attention->num_kv_heads, queries = unit_tokens(shared) * shared;
+        int shared = attention->num_heads / attention->num_kv_heads, queries = unit_tokens(shared, attention->head_dim) * shared;
         size_t floats = (size_t)queries * (size_t)(KV_PAGE_TOKENS + kv_even(attention->head_dim) + 1) +
-                        2 * state_floats(queries, attention->head_dim);
+                        NUM_STATES * state_floats(queries, attention->head_dim);
         size_t bytes = floats * sizeof(float) + 2 * (size_t)queries * sizeof(int) +
                        unpacked_integers(kv_type, attention->head_dim) * sizeof(int16_t);
         if (bytes > most) most = bytes;
@@ -87,7 +91,7 @@ size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads)
     size_t most = 0;
     for (int i = 0; i < desc->num_blocks; i++) {
         const attention_desc *attention = &desc->blocks[i].attention;
-        int shared = attention->num_heads / attention->num_kv_heads, queries = unit_tokens(shared) * shared;
+        int shared = attention->num_heads / attention->num_kv_heads, queries = unit_tokens(shared, attention->head_dim) * shared;
         int seen = attention->window && attention->window < tokens ? attention->window : tokens;
         size_t segments = (size_t)seen / KV_SEGMENT_TOKENS + 2, heads = (size_t)attention->num_kv_heads, units = heads;
         while (shares_segments((int)(units + heads), threads)) units += heads;
@@ -105,7 +109,7 @@ typedef struct unit_scratch {
     int16_t *integers;                 // [queries][kv_even(dim)], for integer pages
     float *scales;                     // [queries], of the integers
     int *begin, *end;
-    attention_state total, segment;
+    attention_state total, group, segment;
 } unit_scratch;
 
 static int num_queries(const attention_job *job, const attention_unit *unit) { return unit->tokens * job->shared; }
@@ -134,8 +138,9 @@ static unit_scratch prepare_unit(const attention_job *job, const attention_unit 
     s.scales = s.queries + (size_t)(queries * kv_even(job->dim));
     float *states = s.scales + queries;
     s.total = state_at(states, queries);
-    s.segment = state_at(states + state_floats(queries, job->dim), queries);
-    s.begin = (int *)(void *)(states + 2 * state_floats(queries, job->dim));
+    s.group = state_at(states + state_floats(queries, job->dim), queries);
+    s.segment = state_at(states + 2 * state_floats(queries, job->dim), queries);
+    s.begin = (int *)(void *)(states + NUM_STATES * state_floats(queries, job->dim));
     s.end = s.begin + queries;
     gather_queries(job, unit, &s);
     return s;
@@ -301,9 +306,26 @@ static void compute_segment(const attention_job *job, const attention_unit *unit
     else compute_integers(job, unit, page, last, scratch, state);
 }
 
-static void merge_segment(const attention_job *job, const attention_unit *unit, attention_state total, attention_state part)
+static void merge(const attention_job *job, const attention_unit *unit, attention_state total, attention_state part)
 {
     job->model->engine->kernels->attention_merge(num_queries(job, unit), job->dim, total, part);
+}
+
+// Segments [segment, end) of one group.
+static void compute_segments(const attention_job *job, const attention_unit *unit, int segment, int end, const unit_scratch *scratch, int place,
+                             attention_state state)
+{
+    compute_segment(job, unit, segment, scratch, place, state);
+    for (segment++; segment < end; segment++) {
+        compute_segment(job, unit, segment, scratch, place, scratch->segment);
+        merge(job, unit, state, scratch->segment);
+    }
+}
+
+static int group_end(const attention_unit *unit, int segment)
+{
+    int end = (segment / GROUP_SEGMENTS + 1) * GROUP_SEGMENTS;
+    return end < unit->segment_end ? end : unit->segment_end;
 }
 
 // out / sum into the output projection's input.
@@ -330,10 +352,10 @@ static void run_whole_unit(void *arg, int index, int thread)
         for (int segment = unit->segment_begin; segment < unit->segment_end; segment++) score_segment(job, unit, segment, &scratch, scores);
         find_largest(job, unit, scores);
     }
-    compute_segment(job, unit, unit->segment_begin, &scratch, thread, scratch.total);
-    for (int segment = unit->segment_begin + 1; segment < unit->segment_end; segment++) {
-        compute_segment(job, unit, segment, &scratch, thread, scratch.segment);
-        merge_segment(job, unit, scratch.total, scratch.segment);
+    for (int begin = unit->segment_begin, end; begin < unit->segment_end; begin = end) {
+        end = group_end(unit, begin);
+        compute_segments(job, unit, begin, end, &scratch, thread, begin == unit->segment_begin ? scratch.total : scratch.group);
+        if (begin > unit->segment_begin) merge(job, unit, scratch.total, scratch.group);
     }
     write_unit(job, unit, scratch.total);
 }
@@ -350,8 +372,9 @@ static const attention_unit *unit_of_item(const attention_job *job, int item, in
 {
     const attention_unit *unit = job->units;
     while (unit + 1 < job->units + job->num_units && item >= unit[1].first_item) unit++;
-    *begin = unit->segment_begin + (item - unit->first_item) * job->item_segments;
-    *end = *begin + job->item_segments < unit->segment_end ? *begin + job->item_segments : unit->segment_end;
+    int index = item - unit->first_item, group = unit->segment_begin / GROUP_SEGMENTS + index;
+    *begin = !job->items_are_groups ? unit->segment_begin + index : index == 0 ? unit->segment_begin : group * GROUP_SEGMENTS;
+    *end = job->items_are_groups ? group_end(unit, *begin) : *begin + 1;
     return unit;
 }
 
@@ -372,20 +395,25 @@ static void run_item(void *arg, int item, int thread)
     const attention_unit *unit = unit_of_item(job, item, &segment, &end);
     unit_scratch scratch = prepare_unit(job, unit, thread);
     int place = unit->scores_first ? unit->index : thread; // what other threads have written last comes slowly
-    for (; segment < end; segment++) compute_segment(job, unit, segment, &scratch, place, partial_state(job, unit, segment));
+    compute_segments(job, unit, segment, end, &scratch, place, partial_state(job, unit, segment));
 }
 
+// The first segment's state of a group, or of a unit, becomes that of all of it.
 static void merge_unit(const attention_job *job, const attention_unit *unit)
 {
     attention_state total = partial_state(job, unit, unit->segment_begin);
-    for (int segment = unit->segment_begin + 1; segment < unit->segment_end; segment++)
-        merge_segment(job, unit, total, partial_state(job, unit, segment));
+    for (int begin = unit->segment_begin, end; begin < unit->segment_end; begin = end) {
+        attention_state group = partial_state(job, unit, begin);
+        end = group_end(unit, begin);
+        for (int segment = begin + 1; !job->items_are_groups && segment < end; segment++) merge(job, unit, group, partial_state(job, unit, segment));
+        if (begin > unit->segment_begin) merge(job, unit, total, group);
+    }
     write_unit(job, unit, total);
 }
 
 static bool by_high_bytes(const attention_job *job, const chunk_span *span) { return span->alone && kv_type(job) == DTYPE_I16; }
 
-static int tokens_of_units(const attention_job *job, const chunk_span *span) { return by_high_bytes(job, span) ? 1 : unit_tokens(job->shared); }
+static int tokens_of_units(const attention_job *job, const chunk_span *span) { return by_high_bytes(job, span) ? 1 : unit_tokens(job->shared, job->dim); }
 
 static int count_units(const attention_job *job, const chunk_span *spans, int num_spans)
 {
@@ -432,26 +460,24 @@ static llm_status reserve(attention_job *job, int places, size_t floats, llm_err
     return LLM_OK;
 }
 
-// So many that each thread has some items, and that an item is worth a thread's while.
-static int segments_of_items(const attention_job *job, int segments)
+static int num_groups(const attention_unit *unit)
 {
-    int most = ITEM_BYTES / (KV_SEGMENT_TOKENS * job->dim), wanted = segments / (UNITS_PER_THREAD * thread_pool_size(job->model->engine->pool));
-    return clamp(wanted, 1, most > 1 ? most : 1);
+    return (unit->segment_end - 1) / GROUP_SEGMENTS - unit->segment_begin / GROUP_SEGMENTS + 1;
 }
 
 static llm_status run_by_segments(attention_job *job, llm_error *err)
 {
-    int all_segments = 0, threads = thread_pool_size(job->model->engine->pool), places = job->num_units > threads ? job->num_units : threads;
+    int groups = 0, threads = thread_pool_size(job->model->engine->pool), places = job->num_units > threads ? job->num_units : threads;
     size_t floats = (size_t)places * job->score_floats, scores = floats;
-    for (int u = 0; u < job->num_units; u++) all_segments += job->units[u].segment_end - job->units[u].segment_begin;
-    job->item_segments = segments_of_items(job, all_segments);
+    for (int u = 0; u < job->num_units; u++) groups += num_groups(&job->units[u]);
+    job->items_are_groups = groups >= GROUPS_PER_THREAD * threads;
     for (int u = 0; u < job->num_units; u++) {
         attention_unit *unit = &job->units[u];
         int segments = unit->segment_end - unit->segment_begin;
         unit->partial = floats;
         unit->first_item = job->num_items;
         floats += (size_t)segments * state_floats(num_queries(job, unit), job->dim);
-        job->num_items += (segments + job->item_segments - 1) / job->item_segments;
+        job->num_items += job->items_are_groups ? num_groups(unit) : segments;
     }
     llm_status status = reserve(job, places, floats - scores, err);
     if (status != LLM_OK) return status;
