@@ -2,24 +2,41 @@
 // matter (kernels.h): what a token reads of a long context is little more than half. After attention_integer_impl.h, in the
 // same file.
 
-// The rows of one token see the same slots.
+// Of the pages of a segment and what comes behind it, the one `distance` after `page`, or NULL.
+static const void *page_after(const void *const *pages, const void *const *next, int page, int distance)
+{
+    int at = page + distance;
+    if (at < KV_SEGMENT_PAGES && pages[at]) return pages[at];
+    return at <= KV_SEGMENT_PAGES ? next[0] : NULL;
+}
+
+// The rows of one token see the same slots. While keys are read, those of the next page come near; while values are, those of
+// the page after the next one, because the next one's come near while rows are weighed.
 static segment_rows high_bytes(const attention_segment_args *args)
 {
     segment_rows block = {.args = args, .score_stride = args->score_stride, .begin = args->begin[0], .end = args->end[0]};
     size_t key_scales = kv_key_scale_bytes(DTYPE_I16, args->head_dim), value_scales = kv_value_scale_bytes(DTYPE_I16);
     for (int page = 0; page < KV_SEGMENT_PAGES; page++) {
-        bool inside = page + 1 < KV_SEGMENT_PAGES;
         block.keys[page] = behind(args->keys[page], key_scales);
-        block.near_keys[page] = behind(inside && args->keys[page + 1] ? args->keys[page + 1] : args->next_keys[0], key_scales);
         block.values[page] = behind(args->values[page], value_scales);
-        block.near_values[page] = behind(page + 2 < KV_SEGMENT_PAGES ? args->values[page + 2] : page + 2 == KV_SEGMENT_PAGES ? args->next_values[0] : NULL, value_scales);
+        block.near_keys[page] = behind(page_after(args->keys, args->next_keys, page, 1), key_scales);
+        block.near_values[page] = behind(page_after(args->values, args->next_values, page, 2), value_scales);
     }
+    if (!block.values[1]) return block;
+    block.ahead = block.values[1];
+    block.ahead_end = block.ahead + kv_value_low_begin(args->head_dim);
     return block;
 }
 
 static void fetch_bytes(const char *data, int bytes)
 {
     for (int at = 0; at < bytes; at += 64) __builtin_prefetch(data + at, 0, 2);
+}
+
+static void fetch_scales(const void *const *pages, size_t bytes)
+{
+    for (int page = 0; page < KV_SEGMENT_PAGES; page++)
+        if (pages[page]) fetch_bytes(pages[page], (int)bytes);
 }
 
 static void take_rows(segment_rows *block, int first)
@@ -47,8 +64,7 @@ void KERNEL(attention_scores)(const attention_segment_args *args)
 {
     segment_rows block = high_bytes(args);
     if (block.begin >= block.end) return;
-    for (int page = 0; page < KV_SEGMENT_PAGES; page++)
-        if (args->next_keys[page]) fetch_bytes(args->next_keys[page], (int)kv_key_scale_bytes(DTYPE_I16, args->head_dim));
+    fetch_scales(args->next_keys, kv_key_scale_bytes(DTYPE_I16, args->head_dim));
     for (int rows, first = 0; first < args->num_queries; first += rows) {
         rows = rows_of_block(first, args->num_queries);
         take_rows(&block, first);
@@ -208,9 +224,7 @@ void KERNEL(attention_values)(const attention_segment_args *args)
         return;
     }
     int slots[KV_SEGMENT_TOKENS / 2];
-    for (int page = 0; page < KV_SEGMENT_PAGES; page++)
-        if (args->values[page]) fetch_bytes(args->values[page], (int)kv_value_scale_bytes(DTYPE_I16));
-    if (block.values[1]) block.ahead = block.values[1], block.ahead_end = block.ahead + kv_value_low_begin(args->head_dim);
+    fetch_scales(args->values, kv_value_scale_bytes(DTYPE_I16));
     slot_set set = slots_that_matter(&block, KV_KEY_NATS);
     int count = list_key_blocks(&set, slots);
     for (int rows, first = 0; first < args->num_queries; first += rows) {
