@@ -156,7 +156,8 @@ static void measure(const kernels *table, dtype type, uint8_t *pool)
                 shape s = {type, decode[i][0], decode[i][1], contexts[c], type == DTYPE_I16, sinks[sink]};
                 printf("  %d: %5.1f", s.tokens, 1e-9 * (double)sequence_bytes(&s) / seconds(table, &s, pool, true));
             }
-            printf("  (largest score %g; reads %.1f)\n", (double)sinks[sink], read_bandwidth(pool));
+            if (type == DTYPE_I16) printf("  largest score %g", (double)sinks[sink]);
+            printf("  (reads %.1f)\n", read_bandwidth(pool));
         }
     }
     for (size_t i = 0; i < sizeof prefill / sizeof *prefill; i++) {

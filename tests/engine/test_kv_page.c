@@ -449,21 +449,19 @@ static void test_merging(void **state)
 
 // ---- By high bytes
 
-enum { MAX_SEGMENT = KV_SEGMENT_PAGES * KV_PAGE_TOKENS };
-
 // One token's rows in two passes; scores of other segments are at most `above` more than the largest here.
 static void attend_by_high_bytes(const kernels *table, const problem *p, float above, results *r)
 {
     static int16_t integers[MAX_ROWS_TESTED * MAX_HEAD_DIM];
     float scales[MAX_ROWS_TESTED], largest[MAX_ROWS_TESTED];
-    edge scores = edge_alloc((size_t)(p->rows * MAX_SEGMENT) * sizeof(float)), out = edge_alloc((size_t)(p->rows * p->head_dim) * sizeof(float));
+    edge scores = edge_alloc((size_t)(p->rows * KV_SEGMENT_TOKENS) * sizeof(float)), out = edge_alloc((size_t)(p->rows * p->head_dim) * sizeof(float));
     for (int row = 0; row < p->rows; row++) {
         scales[row] = table->attention_query((float *)p->queries.data + row * p->head_dim, p->head_dim, p->type, integers + row * kv_even(p->head_dim));
         largest[row] = -INFINITY;
     }
     attention_segment_args args = {.queries = integers, .query_scales = scales, .num_queries = p->rows, .head_dim = p->head_dim,
                                    .kv_type = p->type, .begin = p->begin, .end = p->end, .softcap = p->softcap, .max = r->max, .sum = r->sum,
-                                   .out = out.data, .scores = scores.data, .score_stride = MAX_SEGMENT, .largest = largest};
+                                   .out = out.data, .scores = scores.data, .score_stride = KV_SEGMENT_TOKENS, .largest = largest};
     set_pages(&args, p, p->rows % 2);
     table->attention_scores(&args);
     for (int row = 0; row < p->rows; row++) largest[row] += above;
@@ -507,8 +505,8 @@ static double capped(const problem *p, double score) { return p->softcap != 0 ? 
 
 // What the rule of kernels.h says: whose low bytes count, and all scores. False if it is too near to call.
 typedef struct rule {
-    bool key[MAX_SEGMENT], value[MAX_SEGMENT];
-    double scores[MAX_ROWS_TESTED][MAX_SEGMENT], largest[MAX_ROWS_TESTED];
+    bool key[KV_SEGMENT_TOKENS], value[KV_SEGMENT_TOKENS];
+    double scores[MAX_ROWS_TESTED][KV_SEGMENT_TOKENS], largest[MAX_ROWS_TESTED];
 } rule;
 
 static bool matters(const problem *p, const rule *r, int first, int count, double nats, bool *sure)
@@ -534,11 +532,11 @@ static bool apply_rule(const problem *p, float above, rule *r)
             r->scores[row][slot] = score_of(p, row, slot, false), r->largest[row] = larger(r->largest[row], r->scores[row][slot]);
         r->largest[row] += above;
     }
-    for (int slot = 0; slot < MAX_SEGMENT; slot++) r->key[slot] = slot % 16 ? r->key[slot - 1] : matters(p, r, slot, 16, (double)KV_KEY_NATS, &sure);
+    for (int slot = 0; slot < KV_SEGMENT_TOKENS; slot++) r->key[slot] = slot % 16 ? r->key[slot - 1] : matters(p, r, slot, 16, (double)KV_KEY_NATS, &sure);
     for (int row = 0; row < p->rows; row++)
         for (int slot = p->begin[0]; slot < p->end[0]; slot++)
             if (r->key[slot]) r->scores[row][slot] = score_of(p, row, slot, true);
-    for (int slot = 0; slot < MAX_SEGMENT; slot++) r->value[slot] = slot % 2 ? r->value[slot - 1] : matters(p, r, slot, 2, (double)KV_VALUE_NATS, &sure);
+    for (int slot = 0; slot < KV_SEGMENT_TOKENS; slot++) r->value[slot] = slot % 2 ? r->value[slot - 1] : matters(p, r, slot, 2, (double)KV_VALUE_NATS, &sure);
     return sure;
 }
 

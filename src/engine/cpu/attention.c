@@ -1,8 +1,9 @@
 // Attention over the KV cache. The work is cut into units: one kv head, some tokens of one sequence. A unit's pages
 // are taken in segments of KV_SEGMENT_PAGES, each by softmax from scratch, merged in order within their group, and groups in
-// order. When there are few units (decoding), groups or segments are shared out to threads; the arithmetic is the same either way, so results depend neither
-// on threads nor on what else is in the batch. Over 16 bits, the rows of a token that attends by itself read low bytes only where
-// scores by the high bytes say that they matter; where there are many segments, the scores of all come first.
+// order. When there are few units (decoding), groups or segments are shared out to threads; the arithmetic is the same either
+// way, so results depend neither on threads nor on what else is in the batch. Over 16 bits, the rows of a token that attends by
+// itself read low bytes only where scores by the high bytes say that they matter; where there are many segments, the scores of
+// all come first.
 #include "base/mem.h"
 #include "engine/cpu/cpu_engine.h"
 #include <math.h>
@@ -25,7 +26,6 @@ struct attention_unit {
     int page_begin, page_end;          // that any of its queries sees
     int segment_begin, segment_end;    // segment s holds pages [s * KV_SEGMENT_PAGES, (s + 1) * KV_SEGMENT_PAGES)
     int first_item;                    // of its segments, when they are shared out
-    int index;                         // among the units
     size_t partial;                    // where its segments' results begin in work.partial
 };
 
@@ -112,6 +112,7 @@ typedef struct unit_scratch {
     attention_state total, group, segment;
 } unit_scratch;
 
+static int num_segments(const attention_unit *unit) { return unit->segment_end - unit->segment_begin; }
 static int num_queries(const attention_job *job, const attention_unit *unit) { return unit->tokens * job->shared; }
 static dtype kv_type(const attention_job *job) { return job->model->kv.type; }
 
@@ -131,7 +132,7 @@ static unit_scratch prepare_unit(const attention_job *job, const attention_unit 
 {
     int queries = num_queries(job, unit);
     unit_scratch s;
-    s.unpacked = (int16_t *)(void *)(job->model->work.attention + (size_t)thread * attention_scratch_bytes(&job->model->desc, kv_type(job)));
+    s.unpacked = (int16_t *)(void *)(job->model->work.attention + (size_t)thread * job->model->work.attention_bytes);
     s.scores = (float *)(void *)(s.unpacked + unpacked_integers(kv_type(job), job->dim));
     s.queries = s.scores + (size_t)queries * KV_PAGE_TOKENS;
     s.integers = (int16_t *)(void *)s.queries;
@@ -172,10 +173,10 @@ static void segment_pages(const attention_unit *unit, int segment, int *begin, i
 }
 
 // Float pages, one after another.
-static void compute_floats(const attention_job *job, const attention_unit *unit, int page, int last, const unit_scratch *scratch,
-                           attention_state state)
+static void compute_floats(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, attention_state state)
 {
-    int queries = num_queries(job, unit);
+    int queries = num_queries(job, unit), page, last;
+    segment_pages(unit, segment, &page, &last);
     const kv_cache *cache = &unit->span->seq->cache;
     for (int i = 0; i < queries; i++) state.max[i] = -INFINITY, state.sum[i] = 0;
     memset(state.out, 0, (size_t)queries * (size_t)job->dim * sizeof(float));
@@ -198,9 +199,11 @@ static void compute_floats(const attention_job *job, const attention_unit *unit,
     }
 }
 
-// Pages [page, last) for the kernels of integers.
-static attention_segment_args integer_args(const attention_job *job, const attention_unit *unit, int page, int last, const unit_scratch *scratch)
+// For the kernels of integers.
+static attention_segment_args integer_args(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch)
 {
+    int page, last;
+    segment_pages(unit, segment, &page, &last);
     const kv_cache *cache = &unit->span->seq->cache;
     attention_segment_args args = {
         .queries = scratch->integers,
@@ -227,17 +230,16 @@ static attention_segment_args integer_args(const attention_job *job, const atten
 
 static void put_state(attention_segment_args *args, attention_state state) { args->max = state.max, args->sum = state.sum, args->out = state.out; }
 
-static void compute_integers(const attention_job *job, const attention_unit *unit, int page, int last, const unit_scratch *scratch,
-                             attention_state state)
+static void compute_integers(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, attention_state state)
 {
-    attention_segment_args args = integer_args(job, unit, page, last, scratch);
+    attention_segment_args args = integer_args(job, unit, segment, scratch);
     put_state(&args, state);
     job->model->engine->kernels->attention_segment(&args);
 }
 
 // ---- By high bytes
 
-// Of a unit. `place`: the unit's, or that of the thread that scores and weighs its segments.
+// Of a unit. `place`: the unit's among the units, or the thread that does all of it.
 typedef struct pass_scores {
     float *largest;            // [queries]
     float *segment_largest;    // [segments][queries]
@@ -247,7 +249,7 @@ typedef struct pass_scores {
 
 static pass_scores scores_at(const attention_job *job, const attention_unit *unit, int place)
 {
-    size_t segments = (size_t)(unit->segment_end - unit->segment_begin), queries = (size_t)num_queries(job, unit);
+    size_t segments = (size_t)num_segments(unit), queries = (size_t)num_queries(job, unit);
     float *memory = job->model->work.partial + (size_t)place * job->score_floats;
     return (pass_scores){memory, memory + queries, memory + queries * (1 + segments), segments * KV_SEGMENT_TOKENS};
 }
@@ -259,25 +261,31 @@ static float *largest_of_segment(const attention_unit *unit, int segment, pass_s
 
 static attention_segment_args pass_args(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores)
 {
-    int page, last;
-    segment_pages(unit, segment, &page, &last);
-    attention_segment_args args = integer_args(job, unit, page, last, scratch);
+    attention_segment_args args = integer_args(job, unit, segment, scratch);
     args.scores = scores.scores + (size_t)(segment - unit->segment_begin) * KV_SEGMENT_TOKENS;
     args.score_stride = scores.stride;
+    args.largest = largest_of_segment(unit, segment, scores, args.num_queries);
     return args;
 }
 
-static void score_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores)
+static void score_segment(const attention_job *job, const attention_segment_args *args)
 {
-    attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
-    args.largest = largest_of_segment(unit, segment, scores, args.num_queries);
-    for (int i = 0; i < args.num_queries; i++) args.largest[i] = -INFINITY;
-    job->model->engine->kernels->attention_scores(&args);
+    for (int i = 0; i < args->num_queries; i++) args->largest[i] = -INFINITY;
+    job->model->engine->kernels->attention_scores(args);
+}
+
+// The first pass over segments [segment, end).
+static void score_segments(const attention_job *job, const attention_unit *unit, int segment, int end, const unit_scratch *scratch, pass_scores scores)
+{
+    for (; segment < end; segment++) {
+        attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
+        score_segment(job, &args);
+    }
 }
 
 static void find_largest(const attention_job *job, const attention_unit *unit, pass_scores scores)
 {
-    int queries = num_queries(job, unit), segments = unit->segment_end - unit->segment_begin;
+    int queries = num_queries(job, unit), segments = num_segments(unit);
     for (int i = 0; i < queries; i++) {
         scores.largest[i] = -INFINITY;
         for (int s = 0; s < segments; s++) scores.largest[i] = fmaxf(scores.largest[i], scores.segment_largest[s * queries + i]);
@@ -287,9 +295,9 @@ static void find_largest(const attention_job *job, const attention_unit *unit, p
 static void weigh_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores,
                           attention_state state)
 {
-    if (!unit->scores_first) score_segment(job, unit, segment, scratch, scores);
     attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
-    args.largest = unit->scores_first ? scores.largest : largest_of_segment(unit, segment, scores, args.num_queries);
+    if (unit->scores_first) args.largest = scores.largest;
+    else score_segment(job, &args);
     put_state(&args, state);
     job->model->engine->kernels->attention_values(&args);
 }
@@ -299,11 +307,9 @@ static void weigh_segment(const attention_job *job, const attention_unit *unit, 
 static void compute_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, int place,
                             attention_state state)
 {
-    int page, last;
-    segment_pages(unit, segment, &page, &last);
     if (unit->by_high_bytes) weigh_segment(job, unit, segment, scratch, scores_at(job, unit, place), state);
-    else if (kv_type(job) == DTYPE_F32) compute_floats(job, unit, page, last, scratch, state);
-    else compute_integers(job, unit, page, last, scratch, state);
+    else if (kv_type(job) == DTYPE_F32) compute_floats(job, unit, segment, scratch, state);
+    else compute_integers(job, unit, segment, scratch, state);
 }
 
 static void merge(const attention_job *job, const attention_unit *unit, attention_state total, attention_state part)
@@ -349,7 +355,7 @@ static void run_whole_unit(void *arg, int index, int thread)
     unit_scratch scratch = prepare_unit(job, unit, thread);
     if (unit->scores_first) {
         pass_scores scores = scores_at(job, unit, thread);
-        for (int segment = unit->segment_begin; segment < unit->segment_end; segment++) score_segment(job, unit, segment, &scratch, scores);
+        score_segments(job, unit, unit->segment_begin, unit->segment_end, &scratch, scores);
         find_largest(job, unit, scores);
     }
     for (int begin = unit->segment_begin, end; begin < unit->segment_end; begin = end) {
@@ -366,6 +372,8 @@ static attention_state partial_state(const attention_job *job, const attention_u
     size_t index = (size_t)(segment - unit->segment_begin);
     return state_at(job->model->work.partial + unit->partial + index * state_floats(queries, job->dim), queries);
 }
+
+static int unit_index(const attention_job *job, const attention_unit *unit) { return (int)(unit - job->units); }
 
 // Segments [begin, end) of a unit are an item's.
 static const attention_unit *unit_of_item(const attention_job *job, int item, int *begin, int *end)
@@ -385,7 +393,7 @@ static void score_item(void *arg, int item, int thread)
     const attention_unit *unit = unit_of_item(job, item, &segment, &end);
     if (!unit->scores_first) return;
     unit_scratch scratch = prepare_unit(job, unit, thread);
-    for (; segment < end; segment++) score_segment(job, unit, segment, &scratch, scores_at(job, unit, unit->index));
+    score_segments(job, unit, segment, end, &scratch, scores_at(job, unit, unit_index(job, unit)));
 }
 
 static void run_item(void *arg, int item, int thread)
@@ -394,8 +402,7 @@ static void run_item(void *arg, int item, int thread)
     int segment, end;
     const attention_unit *unit = unit_of_item(job, item, &segment, &end);
     unit_scratch scratch = prepare_unit(job, unit, thread);
-    int place = unit->scores_first ? unit->index : thread; // what other threads have written last comes slowly
-    compute_segments(job, unit, segment, end, &scratch, place, partial_state(job, unit, segment));
+    compute_segments(job, unit, segment, end, &scratch, unit_index(job, unit), partial_state(job, unit, segment));
 }
 
 // The first segment's state of a group, or of a unit, becomes that of all of it.
@@ -431,13 +438,12 @@ static void add_unit(attention_job *job, const chunk_span *span, int kv_head, in
     attention_unit *unit = &job->units[job->num_units];
     *unit = (attention_unit){.span = span, .kv_head = kv_head, .token = token, .tokens = tokens, .by_high_bytes = by_high_bytes(job, span),
                              .page_begin = begin, .page_end = end, .segment_begin = begin / KV_SEGMENT_PAGES,
-                             .segment_end = (end - 1) / KV_SEGMENT_PAGES + 1, .index = job->num_units};
+                             .segment_end = (end - 1) / KV_SEGMENT_PAGES + 1};
     job->num_units++;
     if (!unit->by_high_bytes) return;
-    int segments = unit->segment_end - unit->segment_begin;
-    size_t floats = score_floats(tokens * job->shared, (size_t)segments);
+    size_t floats = score_floats(tokens * job->shared, (size_t)num_segments(unit));
     if (floats > job->score_floats) job->score_floats = floats;
-    unit->scores_first = segments > FEW_SEGMENTS;
+    unit->scores_first = num_segments(unit) > FEW_SEGMENTS;
     job->scores_first |= unit->scores_first;
 }
 
@@ -450,12 +456,11 @@ static void add_units(attention_job *job, const chunk_span *span)
             add_unit(job, span, head, token, span->rows - token < tokens ? span->rows - token : tokens);
 }
 
-// Room for `floats` of what segments come to, and, before it, for the scores of this many units.
-static llm_status reserve(attention_job *job, int places, size_t floats, llm_error *err)
+// Room in work.partial: for the scores of some units, and behind them for what segments come to.
+static llm_status reserve(attention_job *job, size_t floats, llm_error *err)
 {
     work_buffers *work = &job->model->work;
-    if (!mem_grow((void **)&work->partial, &work->partial_capacity, (size_t)places * job->score_floats + floats, sizeof(float)))
-        return error_no_memory(err, "attention");
+    if (!mem_grow((void **)&work->partial, &work->partial_capacity, floats, sizeof(float))) return error_no_memory(err, "attention");
     atomic_store_explicit(&job->model->partial_bytes, work->partial_capacity * sizeof(float), memory_order_relaxed);
     return LLM_OK;
 }
@@ -467,19 +472,18 @@ static int num_groups(const attention_unit *unit)
 
 static llm_status run_by_segments(attention_job *job, llm_error *err)
 {
-    int groups = 0, threads = thread_pool_size(job->model->engine->pool), places = job->num_units > threads ? job->num_units : threads;
-    size_t floats = (size_t)places * job->score_floats, scores = floats;
+    size_t floats = (size_t)job->num_units * job->score_floats;
+    int groups = 0;
     for (int u = 0; u < job->num_units; u++) groups += num_groups(&job->units[u]);
-    job->items_are_groups = groups >= GROUPS_PER_THREAD * threads;
+    job->items_are_groups = groups >= GROUPS_PER_THREAD * thread_pool_size(job->model->engine->pool);
     for (int u = 0; u < job->num_units; u++) {
         attention_unit *unit = &job->units[u];
-        int segments = unit->segment_end - unit->segment_begin;
         unit->partial = floats;
         unit->first_item = job->num_items;
-        floats += (size_t)segments * state_floats(num_queries(job, unit), job->dim);
-        job->num_items += job->items_are_groups ? num_groups(unit) : segments;
+        floats += (size_t)num_segments(unit) * state_floats(num_queries(job, unit), job->dim);
+        job->num_items += job->items_are_groups ? num_groups(unit) : num_segments(unit);
     }
-    llm_status status = reserve(job, places, floats - scores, err);
+    llm_status status = reserve(job, floats, err);
     if (status != LLM_OK) return status;
     if (job->scores_first) cpu_model_run(job->model, job->num_items, score_item, job);
     for (int u = 0; u < job->num_units; u++)
@@ -499,7 +503,7 @@ bool attention_is_short(const chunk_span *spans, int num_spans)
 static bool has_segments_to_share(const attention_job *job)
 {
     bool several = false;
-    for (int u = 0; u < job->num_units; u++) several |= job->units[u].segment_end - job->units[u].segment_begin > 1;
+    for (int u = 0; u < job->num_units; u++) several |= num_segments(&job->units[u]) > 1;
     return several && shares_segments(job->num_units, thread_pool_size(job->model->engine->pool));
 }
 
@@ -515,7 +519,7 @@ llm_status attention_run(cpu_model *model, int layer, const chunk_span *spans, i
     job.units = work->units;
     for (int s = 0; s < num_spans; s++) add_units(&job, &spans[s]);
     if (has_segments_to_share(&job)) return run_by_segments(&job, err);
-    llm_status status = reserve(&job, thread_pool_size(model->engine->pool), 0, err);
+    llm_status status = reserve(&job, (size_t)thread_pool_size(model->engine->pool) * job.score_floats, err);
     if (status != LLM_OK) return status;
     cpu_model_run(model, job.num_units, run_whole_unit, &job);
     return LLM_OK;

@@ -72,7 +72,8 @@ typedef struct work_buffers {
     float *cosine, *sine;   // [ropes][rows][max rope dims / 2]
     size_t rope_stride;     // floats of one row
     float *logits;          // [LOGIT_ROWS][padded vocabulary], when the vocabulary is no multiple of a tile
-    uint8_t *attention;     // [threads][attention_scratch_bytes]
+    uint8_t *attention;     // [threads][attention_bytes]
+    size_t attention_bytes; // attention_scratch_bytes
     float *partial;         // scores and results of attention segments: see attention.c
     size_t partial_capacity; // floats
     attention_unit *units;  // of a layer, as many as a pass has needed

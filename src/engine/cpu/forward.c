@@ -321,13 +321,14 @@ static void fill_chunk(chunk *c, const engine_batch_item *items, cpu_seq *const 
     for (int i = 0; i < num_items && c->num_rows < MAX_CHUNK_ROWS; i++) {
         int rows = items[i].num_tokens - done[i], room = MAX_CHUNK_ROWS - c->num_rows;
         if (rows > room) rows = room;
+        bool alone = items[i].num_tokens == 1 || items[i].precise;
         if (rows == 0) continue;
-        c->spans[c->num_spans] = (chunk_span){seqs[i], c->num_rows, rows, start[i] + done[i], items[i].num_tokens == 1 || items[i].precise};
+        c->spans[c->num_spans] = (chunk_span){seqs[i], c->num_rows, rows, start[i] + done[i], alone};
         for (int t = 0; t < rows; t++, c->num_rows++) {
             c->tokens[c->num_rows] = items[i].tokens[done[i] + t];
             c->positions[c->num_rows] = start[i] + done[i] + t;
             c->spans_of[c->num_rows] = c->num_spans;
-            c->narrow[c->num_rows] = items[i].num_tokens > 1 && !items[i].precise && start[i] + done[i] + t >= PRECISE_POSITIONS;
+            c->narrow[c->num_rows] = !alone && start[i] + done[i] + t >= PRECISE_POSITIONS;
             if (done[i] + t >= items[i].num_tokens - items[i].num_logits) c->logit_rows[c->num_logit_rows++] = c->num_rows;
         }
         c->adapted |= seqs[i]->num_adapters > 0;

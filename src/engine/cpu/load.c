@@ -252,9 +252,9 @@ static void create_buffers(cpu_model *model, bool *complete)
     work->cosine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
     work->sine = buffer(work, rows * (size_t)desc->num_ropes, rope_dims, complete);
     if (desc->vocab_size % TILE_ROWS) work->logits = buffer(work, LOGIT_ROWS, padded((size_t)desc->vocab_size), complete);
-    size_t attention = attention_scratch_bytes(desc, model->engine->kv_type) * threads;
-    work->bytes += attention;
-    if (complete && !(work->attention = mem_alloc_aligned(64, attention))) *complete = false;
+    work->attention_bytes = attention_scratch_bytes(desc, model->engine->kv_type);
+    work->bytes += threads * work->attention_bytes;
+    if (complete && !(work->attention = mem_alloc_aligned(64, threads * work->attention_bytes))) *complete = false;
 }
 
 // ---- The whole model

@@ -153,10 +153,7 @@ ALWAYS_INLINE void add_low_keys(const segment_rows *block, int rows, int slot, c
     for (const char *low = low_keys(block, slot); query < query_end; query += 2, low += PAIR_BYTES) {
         if (next) __builtin_prefetch(next, 0, 2), next += PAIR_BYTES;
         UNROLL for (int i = 0; i < WIDTH; i++) key[i] = load_pairs(HIGH_BYTES, low, i);
-        UNROLL for (int row = 0; row < rows; row++) {
-            vpairs factor = v_set_pair(pair_at(query + (size_t)row * stride));
-            UNROLL for (int i = 0; i < WIDTH; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, key[i]);
-        }
+        add_dots(rows, WIDTH, query, stride, key, sums);
     }
     UNROLL for (int row = 0; row < rows; row++) {
         float *scores = block->scores + (size_t)row * block->score_stride + slot;
@@ -192,10 +189,7 @@ ALWAYS_INLINE void sum_low_values(const segment_rows *block, int rows, int width
     for (int at = 0; at < count; at++) {
         const char *low = low_values(block, slots[at]) + 2 * column;
         UNROLL for (int i = 0; i < width; i++) value[i] = part ? load_pairs_part(HIGH_BYTES, low, part) : load_pairs(HIGH_BYTES, low, i);
-        UNROLL for (int row = 0; row < rows; row++) {
-            vpairs factor = v_set_pair(pair_at(block->weights[row] + slots[at]));
-            UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, value[i]);
-        }
+        add_dots(rows, width, block->weights[0] + slots[at], KV_SEGMENT_TOKENS, value, sums);
     }
     put_sums(block, rows, width, part, column, 1, true, sums);
 }

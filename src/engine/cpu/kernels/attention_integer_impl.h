@@ -34,13 +34,13 @@ ALWAYS_INLINE int pair_bytes(integer_form form) { return form == UNPACKED ? 4 : 
 ALWAYS_INLINE vpairs load_pairs(integer_form form, const char *data, int i)
 {
     return form == UNPACKED ? v_load_i16_pairs((const int16_t *)(const void *)data + i * V_LANES * 2)
-                : v_load_i8_pairs((const int8_t *)data + i * V_LANES * 2);
+                            : v_load_i8_pairs((const int8_t *)data + i * V_LANES * 2);
 }
 
 ALWAYS_INLINE vpairs load_pairs_part(integer_form form, const char *data, int count)
 {
     return form == UNPACKED ? v_load_i16_pairs_part((const int16_t *)(const void *)data, count)
-                : v_load_i8_pairs_part((const int8_t *)data, count);
+                            : v_load_i8_pairs_part((const int8_t *)data, count);
 }
 
 // `width` vectors of pairs, at most four cache lines, come near.
@@ -50,6 +50,22 @@ ALWAYS_INLINE void fetch(integer_form form, int width, const char *data)
     __builtin_prefetch(data, 0, 2);
     if (bytes > 64) __builtin_prefetch(data + 64, 0, 2);
     if (bytes > 128) __builtin_prefetch(data + 128, 0, 2), __builtin_prefetch(data + 192, 0, 2);
+}
+
+ALWAYS_INLINE void clear_sums(int rows, int width, vpairs sums[MAX_ROWS][PAGE_VECTORS])
+{
+    UNROLL for (int row = 0; row < rows; row++) {
+        UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_no_pairs();
+    }
+}
+
+// sums[row][...] += the row's pair times `width` vectors of pairs; rows' pairs are `stride` integers apart.
+ALWAYS_INLINE void add_dots(int rows, int width, const int16_t *pairs, size_t stride, const vpairs *vectors, vpairs sums[MAX_ROWS][PAGE_VECTORS])
+{
+    UNROLL for (int row = 0; row < rows; row++) {
+        vpairs factor = v_set_pair(pair_at(pairs + (size_t)row * stride));
+        UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, vectors[i]);
+    }
 }
 
 // scores[row][slot ...] of a page, for `width` vectors of slots: query . key, group by group. The first block lets what
@@ -66,16 +82,11 @@ ALWAYS_INLINE void score_slots(segment_rows *block, integer_form form, int rows,
     for (int dim = 0; dim < head_dim; dim += group_dims, key_scale += KV_PAGE_TOKENS) {
         const int16_t *query_end = query + (dim + group_dims < head_dim ? group_dims : head_dim - dim);
         vpairs sums[MAX_ROWS][PAGE_VECTORS], key[PAGE_VECTORS];
-        UNROLL for (int row = 0; row < rows; row++) {
-            UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_no_pairs();
-        }
+        clear_sums(rows, width, sums);
         for (; query < query_end; query += 2, keys += KV_PAGE_TOKENS * bytes) {
             if (next) fetch(form, width, next), next += KV_PAGE_TOKENS * bytes;
             UNROLL for (int i = 0; i < width; i++) key[i] = load_pairs(form, keys, i);
-            UNROLL for (int row = 0; row < rows; row++) {
-                vpairs factor = v_set_pair(pair_at(query + (size_t)row * stride));
-                UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, key[i]);
-            }
+            add_dots(rows, width, query, stride, key, sums);
         }
         UNROLL for (int row = 0; row < rows; row++) {
             float *scores = block->scores + (size_t)row * block->score_stride + page * KV_PAGE_TOKENS + slot;
@@ -162,10 +173,7 @@ ALWAYS_INLINE void add_page_values(const segment_rows *block, integer_form form,
     for (; slot < slot_end; slot += 2, values += step) {
         if (next) fetch(form, width, next), next += step;
         UNROLL for (int i = 0; i < width; i++) value[i] = part ? load_pairs_part(form, values, part) : load_pairs(form, values, i);
-        UNROLL for (int row = 0; row < rows; row++) {
-            vpairs factor = v_set_pair(pair_at(block->weights[row] + slot));
-            UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_dot_pairs(sums[row][i], factor, value[i]);
-        }
+        add_dots(rows, width, block->weights[0] + slot, KV_SEGMENT_TOKENS, value, sums);
     }
 }
 
@@ -184,13 +192,6 @@ ALWAYS_INLINE void put_sums(const segment_rows *block, int rows, int width, int 
             if (part) v_store_part(to, result, part);
             else v_store(to, result);
         }
-    }
-}
-
-ALWAYS_INLINE void clear_sums(int rows, int width, vpairs sums[MAX_ROWS][PAGE_VECTORS])
-{
-    UNROLL for (int row = 0; row < rows; row++) {
-        UNROLL for (int i = 0; i < width; i++) sums[row][i] = v_no_pairs();
     }
 }
 

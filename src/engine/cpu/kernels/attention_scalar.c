@@ -57,12 +57,14 @@ void kv_store_scalar(const float *key, const float *value, int head_dim, dtype t
               type == DTYPE_F32 ? value[i] : as_integer(value[i], value_scale));
 }
 
+static float cap(float score, float softcap) { return softcap != 0 ? softcap * tanhf(score / softcap) : score; }
+
 static float score_of(const attention_page_args *args, const float *query, int slot)
 {
     float score = 0;
     for (int i = 0; i < args->head_dim; i++)
         score += query[i] * args->keys[kv_key_at(DTYPE_F32, slot, i)];
-    return args->softcap != 0 ? args->softcap * tanhf(score / args->softcap) : score;
+    return cap(score, args->softcap);
 }
 
 static void attend_row(const attention_page_args *args, int row)
@@ -104,8 +106,6 @@ float attention_query_scalar(const float *query, int head_dim, dtype kv_type, in
     for (int i = 0; i < kv_even(head_dim); i++) integers[i] = (int16_t)(i < head_dim ? as_integer(query[i], scale) : 0);
     return scale;
 }
-
-static float cap(float score, float softcap) { return softcap != 0 ? softcap * tanhf(score / softcap) : score; }
 
 // query . key, before the softcap, `by_high` of the high bytes alone.
 static float integer_score(const attention_segment_args *args, int row, int slot, bool by_high)
