@@ -49,27 +49,49 @@ typedef struct shape {
     float sink;         // a score that all others are compared with
 } shape;
 
-static size_t page_bytes(const shape *s) { return kv_key_bytes(s->type, s->head_dim) + kv_value_bytes(s->type, s->head_dim); }
+static size_t page_bytes(const shape *s)
+{
+    size_t bytes = 0;
+    for (kv_plane plane = 0; plane < KV_PLANES; plane++) bytes += kv_plane_bytes(plane, s->type, s->head_dim);
+    return bytes;
+}
+
+// As in the engine, planes of BLOCK pages lie in one piece each; blocks of one sequence are `stride` bytes apart, because other
+// heads and layers are between them.
+enum { BLOCK = 4 };
+
+static kv_page page_at(const shape *s, uint8_t *sequence, size_t stride, int page)
+{
+    uint8_t *planes[KV_PLANES], *begin = sequence + (size_t)(page / BLOCK) * stride;
+    for (kv_plane plane = 0; plane < KV_PLANES; plane++) {
+        size_t bytes = kv_plane_bytes(plane, s->type, s->head_dim);
+        planes[plane] = begin + (size_t)(page % BLOCK) * bytes;
+        begin += BLOCK * bytes;
+    }
+    return (kv_page){planes[KV_KEYS], planes[KV_VALUES], (float *)(void *)planes[KV_KEY_SCALES], (float *)(void *)planes[KV_VALUE_SCALES],
+                     (int8_t *)planes[KV_LOW_KEYS], (int8_t *)planes[KV_LOW_VALUES]};
+}
 static size_t sequence_bytes(const shape *s) { return (size_t)(s->tokens / KV_PAGE_TOKENS) * page_bytes(s); }
 
-static attention_segment_args segment_args(const shape *s, const uint8_t *pages, size_t stride, int page)
+// While a segment's planes are read, the same planes of the next one come near.
+static attention_segment_args segment_args(const shape *s, uint8_t *pages, size_t stride, int page, kv_plane first, kv_plane last)
 {
+    static kv_piece ahead[KV_PLANES * KV_SEGMENT_PAGES];
     attention_segment_args args = {.queries = queries, .query_scales = scales, .num_queries = s->num_queries, .head_dim = s->head_dim,
-                                   .kv_type = s->type, .begin = begin, .end = end, .unpacked = unpacked,
+                                   .kv_type = s->type, .begin = begin, .end = end, .unpacked = unpacked, .ahead = ahead,
                                    .scores = scores + page * KV_PAGE_TOKENS, .score_stride = LONGEST};
-    for (int i = 0; i < KV_SEGMENT_PAGES; i++) {
-        int next = page + KV_SEGMENT_PAGES + i;
-        args.keys[i] = pages + (size_t)(page + i) * stride;
-        args.values[i] = (const uint8_t *)args.keys[i] + kv_key_bytes(s->type, s->head_dim);
-        args.next_keys[i] = next < s->tokens / KV_PAGE_TOKENS ? pages + (size_t)next * stride : NULL;
-        args.next_values[i] = args.next_keys[i] ? (const uint8_t *)args.next_keys[i] + kv_key_bytes(s->type, s->head_dim) : NULL;
-    }
+    for (int i = 0; i < KV_SEGMENT_PAGES; i++) args.pages[i] = page_at(s, pages, stride, page + i);
+    for (kv_plane plane = first; plane <= last && page + KV_SEGMENT_PAGES < s->tokens / KV_PAGE_TOKENS; plane++)
+        for (int i = 0; i < KV_SEGMENT_PAGES; i++) {
+            kv_page next = page_at(s, pages, stride, page + KV_SEGMENT_PAGES + i);
+            size_t bytes = kv_plane_bytes(plane, s->type, s->head_dim);
+            if (bytes) ahead[args.num_ahead++] = (kv_piece){kv_plane_of(&next, plane), bytes};
+        }
     return args;
 }
 
-// Seconds for all queries over all tokens of a sequence. Its pages (keys, then values) lie `stride` bytes apart: as in the
-// engine, other heads and layers are between them.
-static double attend_once(const kernels *table, const shape *s, const uint8_t *pages, size_t stride)
+// Seconds for all queries over all tokens of a sequence.
+static double attend_once(const kernels *table, const shape *s, uint8_t *pages, size_t stride)
 {
     attention_state total = {max[0], sum[0], out[0]}, part = {max[1], sum[1], out[1]};
     int num_pages = s->tokens / KV_PAGE_TOKENS;
@@ -77,12 +99,12 @@ static double attend_once(const kernels *table, const shape *s, const uint8_t *p
     for (int i = 0; i < s->num_queries; i++) largest[i] = s->sink;
     double start = clock_seconds();
     for (int page = 0; s->two_passes && page < num_pages; page += KV_SEGMENT_PAGES) {
-        attention_segment_args args = segment_args(s, pages, stride, page);
+        attention_segment_args args = segment_args(s, pages, stride, page, KV_KEYS, KV_KEYS);
         args.largest = largest;
         table->attention_scores(&args);
     }
     for (int page = 0; page < num_pages; page += KV_SEGMENT_PAGES) {
-        attention_segment_args args = segment_args(s, pages, stride, page);
+        attention_segment_args args = segment_args(s, pages, stride, page, s->two_passes ? KV_VALUES : KV_KEYS, s->two_passes ? KV_VALUES : KV_LOW_VALUES);
         attention_state *to = page ? &part : &total;
         args.max = to->max, args.sum = to->sum, args.out = to->out, args.largest = largest;
         if (s->two_passes) table->attention_values(&args);
@@ -93,16 +115,16 @@ static double attend_once(const kernels *table, const shape *s, const uint8_t *p
 }
 
 // Median over repetitions; each takes fresh sequences of the pool when `cold`, else the same one many times.
-static double seconds(const kernels *table, const shape *s, const uint8_t *pool, bool cold)
+static double seconds(const kernels *table, const shape *s, uint8_t *pool, bool cold)
 {
     double times[REPETITIONS];
     size_t bytes = sequence_bytes(s), sequences = pool_bytes / bytes, next = 0;
     int rounds = cold ? (int)(sequences / REPETITIONS) : is_scalar(table) ? 1 : 10;
-    size_t stride = sequences * page_bytes(s);
+    size_t block = BLOCK * page_bytes(s), stride = sequences * block;
     if (!cold) attend_once(table, s, pool, stride);
     for (int i = 0; i < REPETITIONS; i++) {
         times[i] = 0;
-        for (int round = 0; round < rounds; round++, next += cold) times[i] += attend_once(table, s, pool + next % sequences * page_bytes(s), stride);
+        for (int round = 0; round < rounds; round++, next += cold) times[i] += attend_once(table, s, pool + next % sequences * block, stride);
         times[i] /= rounds;
     }
     qsort(times, REPETITIONS, sizeof *times, by_value);
@@ -120,12 +142,14 @@ static float random_float(void) // uniform in [-1, 1)
 static void fill(const kernels *table, dtype type, int head_dim, uint8_t *pool)
 {
     float x[2][MAX_HEAD_DIM];
-    size_t key_bytes = kv_key_bytes(type, head_dim), bytes = key_bytes + kv_value_bytes(type, head_dim);
-    for (uint8_t *page = pool; page + bytes <= pool + pool_bytes; page += bytes)
+    shape s = {.type = type, .head_dim = head_dim};
+    for (size_t page = 0; page < pool_bytes / (BLOCK * page_bytes(&s)) * BLOCK; page++) {
+        kv_page to = page_at(&s, pool, BLOCK * page_bytes(&s), (int)page);
         for (int slot = 0; slot < KV_PAGE_TOKENS; slot++) {
             for (int i = 0; i < head_dim; i++) x[0][i] = random_float(), x[1][i] = random_float();
-            table->kv_store(x[0], x[1], head_dim, type, slot, page, page + key_bytes);
+            table->kv_store(x[0], x[1], head_dim, type, slot, &to);
         }
+    }
 }
 
 static void make_queries(const kernels *table, dtype type, int head_dim)

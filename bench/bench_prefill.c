@@ -74,8 +74,7 @@ NOTED(ACTIVATION, activate, (activation_kind kind, const float *gate, const floa
 NOTED(NORMS, rms_norm, (const float *x, const float *weight, int n, float eps, float *y), x, weight, n, eps, y)
 NOTED(NORMS, layer_norm, (const float *x, const float *weight, const float *bias, int n, float eps, float *y), x, weight, bias, n, eps, y)
 NOTED(STORING, rope, (float *x, const float *cosine, const float *sine, int dims, bool traditional, float scale), x, cosine, sine, dims, traditional, scale)
-NOTED(STORING, kv_store, (const float *key, const float *value, int dim, dtype type, int slot, void *keys, void *values), key, value, dim, type,
-      slot, keys, values)
+NOTED(STORING, kv_store, (const float *key, const float *value, int dim, dtype type, int slot, const kv_page *page), key, value, dim, type, slot, page)
 
 // `to` with the kernels of `from` inside, which it notes.
 static void note_kernels(kernels *to, const kernels *from)

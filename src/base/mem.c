@@ -48,15 +48,22 @@ void *mem_alloc_aligned(size_t alignment, size_t size)
     return aligned_alloc(alignment, padded ? padded : alignment);
 }
 
+void mem_use_huge_pages(void *block, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    madvise(block, size, MADV_HUGEPAGE); // a wish: without it all works, slower
+#else
+    (void)block, (void)size;
+#endif
+}
+
 // One entry of the processor's address cache covers a huge page: streaming through small pages waits for walks of the
 // page table.
 void *mem_alloc_large(size_t size)
 {
     const size_t huge = (size_t)2 << 20;
     void *block = mem_alloc_aligned(size < huge ? 64 : huge, size);
-#ifdef MADV_HUGEPAGE
-    if (block && size >= huge) madvise(block, size, MADV_HUGEPAGE); // a wish: without it all works, slower
-#endif
+    if (block && size >= huge) mem_use_huge_pages(block, size);
     return block;
 }
 

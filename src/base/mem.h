@@ -13,6 +13,7 @@ void *mem_alloc_large(size_t size);                         // not cleared, 64-b
 // Cleared, straight from the system, and back to it at once when it is freed with its size: for large blocks that come
 // and go on many threads, whose heaps would keep tens of megabytes of them.
 void *mem_alloc_pages(size_t size);
+void mem_use_huge_pages(void *block, size_t size); // of such a block, before it is written: where the system has them
 void mem_free_pages(void *block, size_t size);
 char *mem_copy_string(const char *text);
 char *mem_copy_bytes(const void *bytes, size_t length);     // adds a final NUL

@@ -496,6 +496,48 @@ static void test_long_contexts_have_the_same_bits_however_they_are_read(void **s
     }
 }
 
+// Logits behind LONG_CONTEXT tokens that are all `token`.
+static void read_many(const long_context *l, engine_seq *seq, int32_t token, float *logits)
+{
+    int32_t tokens[LONG_CONTEXT];
+    for (int i = 0; i < LONG_CONTEXT; i++) tokens[i] = token;
+    assert_ok(engine_forward(l->model, &(engine_batch_item){seq, tokens, LONG_CONTEXT, 1, false}, 1, logits, &err));
+}
+
+static void test_forks_do_not_share_what_an_interrupted_call_has_reserved(void **state)
+{
+    (void)state;
+    if (!tested || strcmp(tested->name, "cpu") != 0) skip();
+    opened o;
+    open_case("llama-q4-g64", PRECISION_FAST, 1, &o);
+    long_context l = open_long(&o, 2);
+    engine_seq *seqs[2], *alone[2];
+    float *logits = mem_alloc_zero((size_t)o.vocab, sizeof *logits), *wanted = mem_alloc_zero((size_t)o.vocab, sizeof *wanted);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(engine_seq_create(l.model, &alone[i], &err));
+        read_many(&l, alone[i], o.ids[i], logits);
+    }
+    int32_t none[LONG_CONTEXT] = {0};
+    assert_ok(engine_seq_create(l.model, &seqs[0], &err));
+    engine_interrupt(l.model, true);
+    assert_error(engine_forward(l.model, &(engine_batch_item){seqs[0], none, LONG_CONTEXT, 0, false}, 1, NULL, &err), LLM_CANCELLED, "interrupted");
+    engine_interrupt(l.model, false);
+    assert_ok(engine_seq_fork(seqs[0], &seqs[1], &err));
+    for (int i = 0; i < 2; i++) read_many(&l, seqs[i], o.ids[i], logits);
+    for (int i = 0; i < 2; i++) { // each still knows its own
+        engine_batch_item next = {.tokens = o.ids + 2, .num_tokens = 1, .num_logits = 1};
+        next.seq = alone[i];
+        assert_ok(engine_forward(l.model, &next, 1, wanted, &err));
+        next.seq = seqs[i];
+        assert_ok(engine_forward(l.model, &next, 1, logits, &err));
+        assert_memory_equal(logits, wanted, (size_t)o.vocab * sizeof *logits);
+        engine_seq_free(seqs[i]), engine_seq_free(alone[i]);
+    }
+    mem_free(logits), mem_free(wanted);
+    close_long(&l);
+    close_case(&o);
+}
+
 typedef struct interrupter {
     engine_model *model;
     atomic_bool go;
@@ -594,6 +636,7 @@ int main(void)
         ENGINE_TEST(test_wrong_calls_are_refused_and_change_nothing),
         ENGINE_TEST(test_a_cache_of_8_bits),
         ENGINE_TEST(test_long_contexts_have_the_same_bits_however_they_are_read),
+        ENGINE_TEST(test_forks_do_not_share_what_an_interrupted_call_has_reserved),
         ENGINE_TEST(test_an_interrupt_from_another_thread_leaves_the_sequence_as_it_was),
         ENGINE_TEST(test_loads_can_be_cancelled_and_run_out_of_memory),
     };

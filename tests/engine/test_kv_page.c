@@ -15,51 +15,46 @@ static const int head_dims[] = {1, 3, 5, 8, 13, 32, 33, 40, 64, 72, 80, 96, 100,
 enum { NUM_HEAD_DIMS = sizeof head_dims / sizeof *head_dims };
 
 typedef struct page {
-    edge keys, values;
+    edge planes[KV_PLANES];
+    kv_page data;
 } page;
 
 static page page_alloc(dtype type, int head_dim)
 {
-    return (page){edge_alloc(kv_key_bytes(type, head_dim)), edge_alloc(kv_value_bytes(type, head_dim))};
+    page p;
+    for (int i = 0; i < KV_PLANES; i++) p.planes[i] = edge_alloc(kv_plane_bytes((kv_plane)i, type, head_dim));
+    p.data = (kv_page){p.planes[KV_KEYS].data, p.planes[KV_VALUES].data, p.planes[KV_KEY_SCALES].data, p.planes[KV_VALUE_SCALES].data,
+                       p.planes[KV_LOW_KEYS].data, p.planes[KV_LOW_VALUES].data};
+    return p;
 }
 
-static void page_free(page *p) { edge_free(&p->keys), edge_free(&p->values); }
-
-// High byte at `at`, and low byte at `low` behind it where there are such.
-static int integer(dtype type, const int8_t *data, int at, int low)
+static void page_free(page *p)
 {
-    return type == DTYPE_I16 ? 64 * data[at] + data[low] : data[at];
+    for (int i = 0; i < KV_PLANES; i++) edge_free(&p->planes[i]);
 }
 
-// Where a low byte lies, from the beginning of the bytes.
-static int low_key_at(int head_dim, int slot, int dim)
+// High byte at `at`, and low byte at `low` of its plane where there are such.
+static int integer(dtype type, const void *high, int at, const int8_t *low, int low_at)
 {
-    int pairs = (head_dim + 1) / 2;
-    return 2 * pairs * KV_PAGE_TOKENS + ((slot / 16 * pairs + dim / 2) * 16 + slot % 16) * 2 + dim % 2;
-}
-
-static int low_value_at(int head_dim, int slot, int dim)
-{
-    return head_dim * KV_PAGE_TOKENS + (slot / 2 * head_dim + dim) * 2 + slot % 2;
+    int byte = ((const int8_t *)high)[at];
+    return type == DTYPE_I16 ? 64 * byte + low[low_at] : byte;
 }
 
 // What a page says: the oracle of the layout, element by element.
 static float key_of(dtype type, const page *p, int head_dim, int slot, int dim)
 {
-    const float *scales = p->keys.data;
-    if (type == DTYPE_F32) return scales[dim * KV_PAGE_TOKENS + slot];
-    int group = type == DTYPE_I8 && head_dim > 32 ? 32 : head_dim, groups = (head_dim + group - 1) / group;
-    int value = integer(type, (const int8_t *)(scales + groups * KV_PAGE_TOKENS), (dim / 2 * KV_PAGE_TOKENS + slot) * 2 + dim % 2,
-                        low_key_at(head_dim, slot, dim));
-    return scales[dim / group * KV_PAGE_TOKENS + slot] * (float)value;
+    if (type == DTYPE_F32) return ((const float *)p->data.keys)[dim * KV_PAGE_TOKENS + slot];
+    int group = type == DTYPE_I8 && head_dim > 32 ? 32 : head_dim, pairs = (head_dim + 1) / 2;
+    int value = integer(type, p->data.keys, (dim / 2 * KV_PAGE_TOKENS + slot) * 2 + dim % 2, p->data.low_keys,
+                        ((slot / 16 * pairs + dim / 2) * 16 + slot % 16) * 2 + dim % 2);
+    return p->data.key_scales[dim / group * KV_PAGE_TOKENS + slot] * (float)value;
 }
 
 static float value_of(dtype type, const page *p, int head_dim, int slot, int dim)
 {
-    const float *scales = p->values.data;
-    if (type == DTYPE_F32) return scales[slot * head_dim + dim];
-    return scales[slot] * (float)integer(type, (const int8_t *)(scales + KV_PAGE_TOKENS), (slot / 2 * head_dim + dim) * 2 + slot % 2,
-                                         low_value_at(head_dim, slot, dim));
+    if (type == DTYPE_F32) return ((const float *)p->data.values)[slot * head_dim + dim];
+    int at = (slot / 2 * head_dim + dim) * 2 + slot % 2;
+    return p->data.value_scales[slot] * (float)integer(type, p->data.values, at, p->data.low_values, at);
 }
 
 // ---- Storing
@@ -90,16 +85,18 @@ static void check_store(const kernels *table, int head_dim, dtype type)
 {
     static float keys[KV_PAGE_TOKENS][MAX_HEAD_DIM], values[KV_PAGE_TOKENS][MAX_HEAD_DIM];
     page p = page_alloc(type, head_dim), twin = page_alloc(type, head_dim);
-    memset(p.keys.data, 0x55, kv_key_bytes(type, head_dim)), memset(p.values.data, 0x55, kv_value_bytes(type, head_dim));
-    memset(twin.keys.data, 0x55, kv_key_bytes(type, head_dim)), memset(twin.values.data, 0x55, kv_value_bytes(type, head_dim));
+    for (kv_plane plane = 0; plane < KV_PLANES; plane++) {
+        size_t bytes = kv_plane_bytes(plane, type, head_dim);
+        memset(p.planes[plane].data, 0x55, bytes), memset(twin.planes[plane].data, 0x55, bytes);
+    }
     for (int round = 0; round < 2 * KV_PAGE_TOKENS; round++) { // written again, too
         int slot = round < KV_PAGE_TOKENS ? round : random_below(KV_PAGE_TOKENS);
         for (int i = 0; i < head_dim; i++) keys[slot][i] = awkward_float(), values[slot][i] = awkward_float();
-        table->kv_store(keys[slot], values[slot], head_dim, type, slot, p.keys.data, p.values.data);
-        tables[0]->kv_store(keys[slot], values[slot], head_dim, type, slot, twin.keys.data, twin.values.data);
+        table->kv_store(keys[slot], values[slot], head_dim, type, slot, &p.data);
+        tables[0]->kv_store(keys[slot], values[slot], head_dim, type, slot, &twin.data);
     }
-    assert_memory_equal(p.keys.data, twin.keys.data, kv_key_bytes(type, head_dim)); // the same bits on every instruction set
-    assert_memory_equal(p.values.data, twin.values.data, kv_value_bytes(type, head_dim));
+    for (kv_plane plane = 0; plane < KV_PLANES; plane++) // the same bits on every instruction set
+        assert_memory_equal(p.planes[plane].data, twin.planes[plane].data, kv_plane_bytes(plane, type, head_dim));
     int group = type == DTYPE_I8 && head_dim > 32 ? 32 : head_dim;
     for (int slot = 0; slot < KV_PAGE_TOKENS; slot++)
         for (int i = 0; i < head_dim; i++) {
@@ -131,9 +128,9 @@ static void test_what_is_no_number_shows(void **state)
                 float good[72] = {1}, spoilt[72] = {1};
                 page p = page_alloc(types[type], 72);
                 spoilt[at] = bad[at % 3];
-                tables[t]->kv_store(spoilt, good, 72, types[type], 5, p.keys.data, p.values.data);
+                tables[t]->kv_store(spoilt, good, 72, types[type], 5, &p.data);
                 assert_true(isnan(key_of(types[type], &p, 72, 5, at)) && value_of(types[type], &p, 72, 5, 0) == 1);
-                tables[t]->kv_store(good, spoilt, 72, types[type], 5, p.keys.data, p.values.data);
+                tables[t]->kv_store(good, spoilt, 72, types[type], 5, &p.data);
                 assert_true(isnan(value_of(types[type], &p, 72, 5, 3)) && key_of(types[type], &p, 72, 5, 0) == 1);
                 page_free(&p);
             }
@@ -169,8 +166,7 @@ static void fill_slot(problem *p, int slot, float key_scale, bool seen)
         key[i] = seen ? random_float() * key_scale : NAN;
         value[i] = seen ? random_float() : NAN;
     }
-    page *to = &p->page[slot / KV_PAGE_TOKENS];
-    tables[0]->kv_store(key, value, p->head_dim, p->type, slot % KV_PAGE_TOKENS, to->keys.data, to->values.data);
+    tables[0]->kv_store(key, value, p->head_dim, p->type, slot % KV_PAGE_TOKENS, &p->page[slot / KV_PAGE_TOKENS].data);
 }
 
 static problem new_problem(dtype type, int rows, int head_dim, int pages, float softcap, float query_scale)
@@ -213,13 +209,13 @@ static void random_ranges(problem *p)
     }
 }
 
-// With what will be next: a hint that changes nothing.
+// With what will be read next, some lines and more: a hint that changes nothing.
 static void set_pages(attention_segment_args *args, const problem *p, bool with_hints)
 {
-    for (int i = 0; i < p->pages; i++) {
-        args->keys[i] = p->page[i].keys.data, args->values[i] = p->page[i].values.data;
-        if (with_hints) args->next_keys[i] = args->keys[i], args->next_values[i] = args->values[i];
-    }
+    static char next[1 << 16];
+    static const kv_piece ahead[] = {{next, 64}, {next + 128, 192}, {next + 512, sizeof next - 512}};
+    for (int i = 0; i < p->pages; i++) args->pages[i] = p->page[i].data;
+    if (with_hints) args->ahead = ahead, args->num_ahead = 1 + random_below(3);
 }
 
 static void attend_rows(const kernels *table, const problem *p, int first, int rows, results *r)
@@ -360,8 +356,7 @@ static void test_sums_do_not_overflow(void **state)
             for (int d = 0; d < p.head_dim; d++) key[d] = variant & 2 ? -1 : 1, value[d] = 3;
             for (int row = 0; row < 3; row++) p.begin[row] = row, p.end[row] = KV_SEGMENT_TOKENS;
             for (int slot = 0; slot < KV_SEGMENT_TOKENS; slot++)
-                tables[0]->kv_store(key, value, p.head_dim, p.type, slot % KV_PAGE_TOKENS, p.page[slot / KV_PAGE_TOKENS].keys.data,
-                                    p.page[slot / KV_PAGE_TOKENS].values.data);
+                tables[0]->kv_store(key, value, p.head_dim, p.type, slot % KV_PAGE_TOKENS, &p.page[slot / KV_PAGE_TOKENS].data);
             for (int d = 0; d < 3 * p.head_dim; d++) ((float *)p.queries.data)[d] = 1;
             check(&p);
             problem_free(&p);
@@ -479,15 +474,15 @@ static problem new_token(int rows, int head_dim, int pages, float softcap, float
     return p;
 }
 
-static int8_t *key_bytes(const problem *p, int slot)
+static const kv_page *page_of(const problem *p, int slot) { return &p->page[slot / KV_PAGE_TOKENS].data; }
+
+static int8_t *low_key(const problem *p, int slot, int dim)
 {
-    return (int8_t *)p->page[slot / KV_PAGE_TOKENS].keys.data + KV_PAGE_TOKENS * sizeof(float);
+    int at = slot % KV_PAGE_TOKENS, pairs = (p->head_dim + 1) / 2;
+    return page_of(p, slot)->low_keys + ((at / 16 * pairs + dim / 2) * 16 + at % 16) * 2 + dim % 2;
 }
 
-static int8_t *value_bytes(const problem *p, int slot)
-{
-    return (int8_t *)p->page[slot / KV_PAGE_TOKENS].values.data + KV_PAGE_TOKENS * sizeof(float);
-}
+static int value_at(const problem *p, int slot, int dim) { return (slot % KV_PAGE_TOKENS / 2 * p->head_dim + dim) * 2 + slot % 2; }
 
 static double score_of(const problem *p, int row, int slot, bool with_low)
 {
@@ -495,10 +490,10 @@ static double score_of(const problem *p, int row, int slot, bool with_low)
     double sum = 0;
     int at = slot % KV_PAGE_TOKENS;
     for (int i = 0; i < p->head_dim; i++) {
-        int high = 64 * key_bytes(p, slot)[(i / 2 * KV_PAGE_TOKENS + at) * 2 + i % 2], low = key_bytes(p, slot)[low_key_at(p->head_dim, at, i)];
+        int high = 64 * ((int8_t *)page_of(p, slot)->keys)[(i / 2 * KV_PAGE_TOKENS + at) * 2 + i % 2], low = *low_key(p, slot, i);
         sum += (double)query[i] * (with_low ? high + low : high);
     }
-    return sum * ((float *)p->page[slot / KV_PAGE_TOKENS].keys.data)[at];
+    return sum * page_of(p, slot)->key_scales[at];
 }
 
 static double capped(const problem *p, double score) { return p->softcap != 0 ? p->softcap * tanh(score / p->softcap) : score; }
@@ -550,9 +545,9 @@ static void check_by_rule(const kernels *table, const problem *p, const rule *ru
             int at = slot % KV_PAGE_TOKENS;
             sum += weight;
             for (int i = 0; i < p->head_dim; i++) {
-                int high = 64 * value_bytes(p, slot)[(at / 2 * p->head_dim + i) * 2 + at % 2];
-                int low = rule->value[slot] ? value_bytes(p, slot)[low_value_at(p->head_dim, at, i)] : 0;
-                out[i] += weight * (high + low) * (double)((float *)p->page[slot / KV_PAGE_TOKENS].values.data)[at];
+                int high = 64 * ((int8_t *)page_of(p, slot)->values)[value_at(p, slot, i)];
+                int low = rule->value[slot] ? page_of(p, slot)->low_values[value_at(p, slot, i)] : 0;
+                out[i] += weight * (high + low) * (double)page_of(p, slot)->value_scales[at];
             }
         }
         double allowed = 2 * score_error((float *)p->queries.data + row * p->head_dim, p->head_dim, 1) + 6e-4; // keys and values are at most 1
@@ -568,10 +563,9 @@ static void spoil(const problem *p, const rule *rule)
     for (int slot = 0; slot < p->pages * KV_PAGE_TOKENS; slot++)
         for (int i = 0; i < p->head_dim; i++) {
             bool is_seen = slot >= p->begin[0] && slot < p->end[0];
-            int at = slot % KV_PAGE_TOKENS;
-            if (!is_seen || !rule->key[slot]) key_bytes(p, slot)[low_key_at(p->head_dim, at, i)] = (int8_t)(random_below(64) - 32);
-            if (!is_seen || !rule->value[slot]) value_bytes(p, slot)[low_value_at(p->head_dim, at, i)] = (int8_t)(random_below(64) - 32);
-            if (!is_seen) ((float *)p->page[slot / KV_PAGE_TOKENS].keys.data)[at] = 100;
+            if (!is_seen || !rule->key[slot]) *low_key(p, slot, i) = (int8_t)(random_below(64) - 32);
+            if (!is_seen || !rule->value[slot]) page_of(p, slot)->low_values[value_at(p, slot, i)] = (int8_t)(random_below(64) - 32);
+            if (!is_seen) page_of(p, slot)->key_scales[slot % KV_PAGE_TOKENS] = 100;
         }
 }
 

@@ -44,7 +44,10 @@ typedef struct attention_job {
 
 static size_t state_floats(int queries, int dim) { return (size_t)queries * (size_t)(dim + 2); }
 
-enum { NUM_STATES = 3 }; // of a unit in work: of all of it, of a group, of a segment
+enum {
+    NUM_STATES = 3,   // of a unit in work: of all of it, of a group, of a segment
+    AHEAD_PIECES = KV_PLANES * KV_SEGMENT_PAGES,
+};
 
 static attention_state state_at(float *memory, int queries)
 {
@@ -110,6 +113,7 @@ typedef struct unit_scratch {
     float *scales;                     // [queries], of the integers
     int *begin, *end;
     attention_state total, group, segment;
+    kv_piece ahead[AHEAD_PIECES];      // of a kernel's call
 } unit_scratch;
 
 static int num_segments(const attention_unit *unit) { return unit->segment_end - unit->segment_begin; }
@@ -181,13 +185,14 @@ static void compute_floats(const attention_job *job, const attention_unit *unit,
     for (int i = 0; i < queries; i++) state.max[i] = -INFINITY, state.sum[i] = 0;
     memset(state.out, 0, (size_t)queries * (size_t)job->dim * sizeof(float));
     for (; page < last; page++) {
+        kv_page data = kv_cache_page(cache, job->layer, unit->kv_head, page);
         find_ranges(job, unit, page * KV_PAGE_TOKENS, KV_PAGE_TOKENS, scratch);
         job->model->engine->kernels->attention_page(&(attention_page_args){
             .queries = scratch->queries,
             .num_queries = queries,
             .head_dim = job->dim,
-            .keys = kv_cache_keys(cache, job->layer, unit->kv_head, page),
-            .values = kv_cache_values(cache, job->layer, unit->kv_head, page),
+            .keys = data.keys,
+            .values = data.values,
             .begin = scratch->begin,
             .end = scratch->end,
             .softcap = job->desc->score_softcap,
@@ -199,12 +204,28 @@ static void compute_floats(const attention_job *job, const attention_unit *unit,
     }
 }
 
-// For the kernels of integers.
+// ---- Integers
+
+// Pages of a segment that the unit sees: none of a segment beyond the last one.
+typedef struct seen_pages {
+    kv_page pages[KV_SEGMENT_PAGES];
+    int count;
+} seen_pages;
+
+static seen_pages find_pages(const attention_job *job, const attention_unit *unit, int segment)
+{
+    int page, last;
+    seen_pages seen;
+    segment_pages(unit, segment, &page, &last);
+    seen.count = last - page;
+    for (int i = 0; i < seen.count; i++) seen.pages[i] = kv_cache_page(&unit->span->seq->cache, job->layer, unit->kv_head, page + i);
+    return seen;
+}
+
 static attention_segment_args integer_args(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch)
 {
     int page, last;
     segment_pages(unit, segment, &page, &last);
-    const kv_cache *cache = &unit->span->seq->cache;
     attention_segment_args args = {
         .queries = scratch->integers,
         .query_scales = scratch->scales,
@@ -215,24 +236,36 @@ static attention_segment_args integer_args(const attention_job *job, const atten
         .end = scratch->end,
         .softcap = job->desc->score_softcap,
         .unpacked = scratch->unpacked,
+        .ahead = scratch->ahead,
     };
-    for (int i = 0; i < last - page; i++) {
-        args.keys[i] = kv_cache_keys(cache, job->layer, unit->kv_head, page + i);
-        args.values[i] = kv_cache_values(cache, job->layer, unit->kv_head, page + i);
-        int next = page + i + KV_SEGMENT_PAGES;
-        if (next >= unit->page_end) continue;
-        args.next_keys[i] = kv_cache_keys(cache, job->layer, unit->kv_head, next);
-        args.next_values[i] = kv_cache_values(cache, job->layer, unit->kv_head, next);
-    }
+    seen_pages seen = find_pages(job, unit, segment);
+    memcpy(args.pages, seen.pages, (size_t)seen.count * sizeof *seen.pages);
     find_ranges(job, unit, page * KV_PAGE_TOKENS, (last - page) * KV_PAGE_TOKENS, scratch);
     return args;
 }
 
+// A plane of pages [begin, end) is to come near. What lies in one piece is one.
+static void add_ahead(attention_segment_args *args, unit_scratch *scratch, const seen_pages *seen, int begin, int end, kv_plane plane)
+{
+    size_t bytes = kv_plane_bytes(plane, args->kv_type, args->head_dim);
+    for (int i = begin; bytes > 0 && i < end && i < seen->count; i++) {
+        const char *data = kv_plane_of(&seen->pages[i], plane);
+        kv_piece *last = args->num_ahead > 0 ? &scratch->ahead[args->num_ahead - 1] : NULL;
+        if (last && (const char *)last->data + last->bytes == data) last->bytes += bytes;
+        else scratch->ahead[args->num_ahead++] = (kv_piece){data, bytes};
+    }
+}
+
 static void put_state(attention_segment_args *args, attention_state state) { args->max = state.max, args->sum = state.sum, args->out = state.out; }
 
-static void compute_integers(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, attention_state state)
+static void compute_integers(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, attention_state state)
 {
     attention_segment_args args = integer_args(job, unit, segment, scratch);
+    seen_pages own = find_pages(job, unit, segment), next = find_pages(job, unit, segment + 1);
+    bool whole = kv_type(job) == DTYPE_I16; // unpacked before it is read, for many rows
+    add_ahead(&args, scratch, whole ? &next : &own, 0, KV_SEGMENT_PAGES, KV_VALUES);
+    add_ahead(&args, scratch, &next, 0, KV_SEGMENT_PAGES, KV_KEYS);
+    for (kv_plane plane = KV_KEY_SCALES; plane < KV_PLANES; plane++) add_ahead(&args, scratch, &next, 0, KV_SEGMENT_PAGES, plane);
     put_state(&args, state);
     job->model->engine->kernels->attention_segment(&args);
 }
@@ -268,18 +301,22 @@ static attention_segment_args pass_args(const attention_job *job, const attentio
     return args;
 }
 
-static void score_segment(const attention_job *job, const attention_segment_args *args)
+// The keys of the next page come near while those of one are read.
+static void score_segment(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, attention_segment_args *args)
 {
+    seen_pages own = find_pages(job, unit, segment), next = find_pages(job, unit, segment + 1);
+    add_ahead(args, scratch, &own, 1, KV_SEGMENT_PAGES, KV_KEYS);
+    add_ahead(args, scratch, &next, 0, 1, KV_KEYS);
     for (int i = 0; i < args->num_queries; i++) args->largest[i] = -INFINITY;
     job->model->engine->kernels->attention_scores(args);
 }
 
 // The first pass over segments [segment, end).
-static void score_segments(const attention_job *job, const attention_unit *unit, int segment, int end, const unit_scratch *scratch, pass_scores scores)
+static void score_segments(const attention_job *job, const attention_unit *unit, int segment, int end, unit_scratch *scratch, pass_scores scores)
 {
     for (; segment < end; segment++) {
         attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
-        score_segment(job, &args);
+        score_segment(job, unit, segment, scratch, &args);
     }
 }
 
@@ -292,19 +329,23 @@ static void find_largest(const attention_job *job, const attention_unit *unit, p
     }
 }
 
-static void weigh_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores,
+// While the values of a segment are weighed, those of the next one come near, or its own ones, whose scores have just been made.
+static void weigh_segment(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, pass_scores scores,
                           attention_state state)
 {
     attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
     if (unit->scores_first) args.largest = scores.largest;
-    else score_segment(job, &args);
+    else score_segment(job, unit, segment, scratch, &args);
+    seen_pages ahead = find_pages(job, unit, unit->scores_first ? segment + 1 : segment);
+    args.num_ahead = 0;
+    add_ahead(&args, scratch, &ahead, 0, KV_SEGMENT_PAGES, KV_VALUES);
     put_state(&args, state);
     job->model->engine->kernels->attention_values(&args);
 }
 
 // ---- A unit
 
-static void compute_segment(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, int place,
+static void compute_segment(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, int place,
                             attention_state state)
 {
     if (unit->by_high_bytes) weigh_segment(job, unit, segment, scratch, scores_at(job, unit, place), state);
@@ -318,7 +359,7 @@ static void merge(const attention_job *job, const attention_unit *unit, attentio
 }
 
 // Segments [segment, end) of one group.
-static void compute_segments(const attention_job *job, const attention_unit *unit, int segment, int end, const unit_scratch *scratch, int place,
+static void compute_segments(const attention_job *job, const attention_unit *unit, int segment, int end, unit_scratch *scratch, int place,
                              attention_state state)
 {
     compute_segment(job, unit, segment, scratch, place, state);

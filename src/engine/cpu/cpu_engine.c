@@ -126,7 +126,7 @@ static llm_status cpu_seq_fork(void *state, void **out, llm_error *err)
 }
 
 // Describes one layer's part; allocates it. False: pages have none.
-static bool state_array(const cpu_seq *seq, int layer, kv_part part, engine_state_array *array, llm_status *status, llm_error *err)
+static bool state_array(const cpu_seq *seq, int layer, kv_plane part, engine_state_array *array, llm_status *status, llm_error *err)
 {
     const kv_layout *layout = seq->cache.layout;
     kv_part_shape shape = kv_layout_part(layout, layer, part);
@@ -146,7 +146,7 @@ static llm_status cpu_seq_save(void *state, engine_state_function sink, void *us
     for (int i = 0; status == LLM_OK && i < seq->cache.layout->num_layers * KV_PARTS; i++) {
         engine_state_array array;
         int layer = i / KV_PARTS;
-        kv_part part = (kv_part)(i % KV_PARTS);
+        kv_plane part = (kv_plane)(i % KV_PARTS);
         if (!state_array(seq, layer, part, &array, &status, err)) continue;
         kv_cache_read(&seq->cache, layer, part, array.data);
         status = sink(user, &array, err);
@@ -157,7 +157,7 @@ static llm_status cpu_seq_save(void *state, engine_state_function sink, void *us
 
 // One part of a layer: asks for it, checks that it reaches back as far as the layer's window does, and as the layer's first
 // part, whose position *first keeps.
-static llm_status restore_part(cpu_seq *seq, int layer, kv_part part, int length, engine_state_function source, void *user, int64_t *first, llm_error *err)
+static llm_status restore_part(cpu_seq *seq, int layer, kv_plane part, int length, engine_state_function source, void *user, int64_t *first, llm_error *err)
 {
     engine_state_array array;
     llm_status status = LLM_OK;
@@ -185,7 +185,7 @@ static llm_status cpu_seq_restore(void *state, int length, engine_state_function
     kv_cache_advance(&seq->cache, length);
     int64_t first = 0; // of the layer's parts, which begin with its keys
     for (int i = 0; status == LLM_OK && i < seq->cache.layout->num_layers * KV_PARTS; i++)
-        status = restore_part(seq, i / KV_PARTS, (kv_part)(i % KV_PARTS), length, source, user, &first, err);
+        status = restore_part(seq, i / KV_PARTS, (kv_plane)(i % KV_PARTS), length, source, user, &first, err);
     if (status != LLM_OK) kv_cache_trim(&seq->cache, 0);
     else kv_cache_drop_unseen(&seq->cache);
     return status;

@@ -136,9 +136,8 @@ static void turn_and_store(const chunk *c, int row, int head)
     turn(c, key, 1, row);
     k->softcap(q, shared * dim, attention->scale, 0);
     const kv_cache *cache = &c->spans[c->spans_of[row]].seq->cache;
-    int page = c->positions[row] / KV_PAGE_TOKENS, slot = c->positions[row] % KV_PAGE_TOKENS;
-    k->kv_store(key, value, dim, cache->layout->type, slot, kv_cache_keys(cache, c->layer, head, page),
-                kv_cache_values(cache, c->layer, head, page));
+    kv_page page = kv_cache_page(cache, c->layer, head, c->positions[row] / KV_PAGE_TOKENS);
+    k->kv_store(key, value, dim, cache->layout->type, c->positions[row] % KV_PAGE_TOKENS, &page);
 }
 
 static void store_row(chunk *c, int row, const row_buffers *b)

@@ -1,22 +1,26 @@
-// The KV cache: keys and values of every layer, in blocks of KV_PAGE_TOKENS tokens that sequences can share.
-// Layers with the same window form a group; a group's block holds one page of each of its layers, so that windowed
-// layers can drop old blocks while full ones keep theirs.
+// The KV cache: keys and values of every layer, in pages of KV_PAGE_TOKENS tokens (kernels/kv_page.h). Some neighbouring pages
+// of all layers with the same window, which are a group, make a block that sequences can share, so that windowed layers can
+// drop old blocks while full ones keep theirs. In a block each plane of a layer's kv head lies in one piece, page after page:
+// memory comes fastest in long pieces. A sequence's first block takes memory page by page; those behind it lie on huge pages
+// and take all theirs at once, if they are large.
 #ifndef ENGINE_CPU_KV_H
 #define ENGINE_CPU_KV_H
 #include "engine/cpu/kernels/kernels.h"
 #include <stdatomic.h>
 
 typedef struct kv_group {
-    int window;         // 0: all positions are kept
-    size_t block_bytes; // of data
+    int window;        // 0: all positions are kept
+    int block_shift;   // a block has 1 << block_shift pages
+    size_t page_bytes; // of a page of each of its layers
 } kv_group;
 
-// Where one layer's page lies inside its group's block.
+// Where one layer's pages lie inside its group's block.
 typedef struct kv_layer {
     int group;
     int num_kv_heads, head_dim;
-    size_t offset;      // of the layer's page: per kv head keys, then values (kernels/kv_page.h)
-    size_t key_bytes, head_bytes; // of one kv head: keys; keys and values
+    size_t planes[KV_PLANES];     // the first head's, behind the block's beginning
+    size_t page_bytes[KV_PLANES]; // of a plane
+    size_t head_bytes;            // from a head's planes to the next one's
 } kv_layer;
 
 typedef struct kv_layout {
@@ -33,7 +37,8 @@ uint64_t kv_layout_bytes(const kv_layout *layout, int tokens, int call);
 
 typedef struct kv_block kv_block; // reference counted
 
-// Blocks [first, count) of a group exist; the ones before have been dropped.
+// Blocks [first, count) of a group exist; the ones before have been dropped. Only the one that holds the end of the sequence
+// has room for more tokens.
 typedef struct kv_blocks {
     kv_block **blocks;
     size_t capacity;
@@ -50,7 +55,7 @@ typedef struct kv_cache {
 llm_status kv_cache_create(kv_cache *cache, const kv_layout *layout, _Atomic uint64_t *total_bytes, llm_error *err);
 void kv_cache_free(kv_cache *cache);
 
-// Makes positions [length, length + tokens) writable: new blocks, and own copies of shared ones.
+// Makes positions [length, length + tokens) writable: new blocks, and an own copy of a shared one.
 llm_status kv_cache_reserve(kv_cache *cache, int tokens, llm_error *err);
 void kv_cache_advance(kv_cache *cache, int tokens);   // they have been written
 void kv_cache_drop_unseen(kv_cache *cache);           // frees blocks that no later token can see
@@ -61,21 +66,21 @@ llm_status kv_cache_fork(const kv_cache *cache, kv_cache *copy, llm_error *err);
 // First position still held for a layer.
 int kv_cache_first_position(const kv_cache *cache, int layer);
 
-void *kv_cache_keys(const kv_cache *cache, int layer, int kv_head, int block);
-void *kv_cache_values(const kv_cache *cache, int layer, int kv_head, int block);
+kv_page kv_cache_page(const kv_cache *cache, int layer, int kv_head, int page);
 
-// One layer's part of a saved sequence: what each token's pages hold, token by token, [tokens, kv_heads, row].
-typedef enum kv_part { KV_KEYS, KV_VALUES, KV_KEY_SCALES, KV_VALUE_SCALES, KV_PARTS } kv_part;
+// One layer's part of a saved sequence: what a plane holds of each token, token by token, [tokens, kv_heads, row]. Low bytes
+// are saved together with the high ones.
+enum { KV_PARTS = KV_LOW_KEYS };
 typedef struct kv_part_shape {
     const char *name;
     dtype type;
     int row;                   // elements of one head; 0: pages of this type have no such part
 } kv_part_shape;
 
-kv_part_shape kv_layout_part(const kv_layout *layout, int layer, kv_part part);
+kv_part_shape kv_layout_part(const kv_layout *layout, int layer, kv_plane part);
 // All positions that a layer holds, in order.
-void kv_cache_read(const kv_cache *cache, int layer, kv_part part, void *data);
+void kv_cache_read(const kv_cache *cache, int layer, kv_plane part, void *data);
 // Positions [first_position, first_position + tokens). Integers beyond what the cache itself writes come to its limits.
-void kv_cache_write(kv_cache *cache, int layer, kv_part part, int first_position, int tokens, const void *data);
+void kv_cache_write(kv_cache *cache, int layer, kv_plane part, int first_position, int tokens, const void *data);
 
 #endif

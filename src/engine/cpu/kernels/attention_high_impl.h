@@ -2,41 +2,28 @@
 // matter (kernels.h): what a token reads of a long context is little more than half. After attention_integer_impl.h, in the
 // same file.
 
-// Of the pages of a segment and what comes behind it, the one `distance` after `page`, or NULL.
-static const void *page_after(const void *const *pages, const void *const *next, int page, int distance)
-{
-    int at = page + distance;
-    if (at < KV_SEGMENT_PAGES && pages[at]) return pages[at];
-    return at <= KV_SEGMENT_PAGES ? next[0] : NULL;
-}
-
-// The rows of one token see the same slots. While keys are read, those of the next page come near; while values are, those of
-// the page after the next one, because the next one's come near while rows are weighed.
+// The rows of one token see the same slots.
 static segment_rows high_bytes(const attention_segment_args *args)
 {
     segment_rows block = {.args = args, .score_stride = args->score_stride, .begin = args->begin[0], .end = args->end[0]};
-    size_t key_scales = kv_key_scale_bytes(DTYPE_I16, args->head_dim), value_scales = kv_value_scale_bytes(DTYPE_I16);
     for (int page = 0; page < KV_SEGMENT_PAGES; page++) {
-        block.keys[page] = behind(args->keys[page], key_scales);
-        block.values[page] = behind(args->values[page], value_scales);
-        block.near_keys[page] = behind(page_after(args->keys, args->next_keys, page, 1), key_scales);
-        block.near_values[page] = behind(page_after(args->values, args->next_values, page, 2), value_scales);
+        block.keys[page] = args->pages[page].keys;
+        block.values[page] = args->pages[page].values;
     }
-    if (!block.values[1]) return block;
-    block.ahead = block.values[1];
-    block.ahead_end = block.ahead + kv_value_low_begin(args->head_dim);
+    begin_ahead(&block);
     return block;
 }
 
-static void fetch_bytes(const char *data, int bytes)
+static void fetch_bytes(const void *data, int bytes)
 {
-    for (int at = 0; at < bytes; at += 64) __builtin_prefetch(data + at, 0, 2);
+    for (int at = 0; at < bytes; at += LINE) __builtin_prefetch((const char *)data + at, 0, 2);
 }
 
-static void fetch_scales(const void *const *pages, size_t bytes)
+// All at once: they are needed soon.
+static void fetch_scales(const attention_segment_args *args, kv_plane plane)
 {
     for (int page = 0; page < KV_SEGMENT_PAGES; page++)
-        if (pages[page]) fetch_bytes(pages[page], (int)bytes);
+        if (args->pages[page].keys) fetch_bytes(kv_plane_of(&args->pages[page], plane), KV_PAGE_TOKENS * sizeof(float));
 }
 
 static void take_rows(segment_rows *block, int first)
@@ -64,7 +51,7 @@ void KERNEL(attention_scores)(const attention_segment_args *args)
 {
     segment_rows block = high_bytes(args);
     if (block.begin >= block.end) return;
-    fetch_scales(args->next_keys, kv_key_scale_bytes(DTYPE_I16, args->head_dim));
+    fetch_scales(args, KV_KEY_SCALES);
     for (int rows, first = 0; first < args->num_queries; first += rows) {
         rows = rows_of_block(first, args->num_queries);
         take_rows(&block, first);
@@ -82,11 +69,6 @@ static float score_below(float largest, float softcap, float nats)
     return capped <= -softcap ? -INFINITY : softcap * atanhf(capped / softcap);
 }
 
-// Slots of a segment, V_LANES bits an element.
-typedef struct slot_set {
-    unsigned bits[KV_SEGMENT_TOKENS / V_LANES];
-} slot_set;
-
 // Of slots [slot, slot + V_LANES), those in [begin, end).
 static unsigned lanes_between(int slot, int begin, int end)
 {
@@ -94,50 +76,46 @@ static unsigned lanes_between(int slot, int begin, int end)
     return end - slot < V_LANES ? from & ((1u << (end - slot)) - 1) : from;
 }
 
-// Those that are seen and in which some row's score comes within `nats` of its largest.
-static slot_set slots_that_matter(const segment_rows *block, float nats)
+// Blocks of keys in which the score of some row, in a slot that is seen, comes within KV_KEY_NATS of its largest, by their first
+// slots.
+static int list_key_blocks(segment_rows *block, int *slots)
 {
     const attention_segment_args *args = block->args;
-    slot_set set = {0};
+    unsigned bits[KV_SEGMENT_TOKENS / V_LANES] = {0};
     for (int row = 0; row < args->num_queries; row++) {
+        choose_piece(block);
         const float *scores = args->scores + (size_t)row * args->score_stride;
-        vfloat limit = v_set(score_below(args->largest[row], args->softcap, nats));
-        for (int i = block->begin / V_LANES; i * V_LANES < block->end; i++) set.bits[i] |= v_greater(v_load(scores + i * V_LANES), limit);
+        vfloat limit = v_set(score_below(args->largest[row], args->softcap, KV_KEY_NATS));
+        for (int i = block->begin / V_LANES; i * V_LANES < block->end; i++) fetch_ahead(block, LINE), bits[i] |= v_greater(v_load(scores + i * V_LANES), limit);
     }
-    for (int i = block->begin / V_LANES; i * V_LANES < block->end; i++) set.bits[i] &= lanes_between(i * V_LANES, block->begin, block->end);
-    return set;
-}
-
-// Blocks of keys, by their first slots, that have such a slot.
-static int list_key_blocks(const slot_set *set, int *slots)
-{
     int count = 0;
-    for (int slot = 0; slot < KV_SEGMENT_TOKENS; slot += KV_BLOCK_TOKENS) {
+    for (int slot = block->begin / KV_BLOCK_TOKENS * KV_BLOCK_TOKENS; slot < block->end; slot += KV_BLOCK_TOKENS) {
         unsigned any = 0;
-        for (int i = 0; i < KV_BLOCK_TOKENS; i += V_LANES) any |= set->bits[(slot + i) / V_LANES];
+        for (int at = slot; at < slot + KV_BLOCK_TOKENS && at < block->end; at += V_LANES)
+            if (at + V_LANES > block->begin) any |= bits[at / V_LANES] & lanes_between(at, block->begin, block->end);
         if (any) slots[count++] = slot;
     }
     return count;
 }
 
-// Pairs of values, by their first slots.
-static int list_value_pairs(const slot_set *set, int *slots)
+// Pairs of values, by their first slots, that matter to some row of the block.
+static int list_value_pairs(const segment_rows *block, int *slots)
 {
     int count = 0;
-    for (int i = 0; i < KV_SEGMENT_TOKENS / V_LANES; i++)
-        for (unsigned pairs = (set->bits[i] | set->bits[i] >> 1) & 0x5555u; pairs; pairs &= pairs - 1)
+    for (int i = block->begin / V_LANES; i * V_LANES < block->end; i++)
+        for (unsigned pairs = (block->matter[i] | block->matter[i] >> 1) & 0x5555u; pairs; pairs &= pairs - 1)
             slots[count++] = i * V_LANES + __builtin_ctz(pairs);
     return count;
 }
 
 static const char *low_keys(const segment_rows *block, int slot)
 {
-    return block->keys[slot / KV_PAGE_TOKENS] + kv_key_low_at(block->args->head_dim, slot % KV_PAGE_TOKENS, 0);
+    return (const char *)block->args->pages[slot / KV_PAGE_TOKENS].low_keys + kv_low_key_at(block->args->head_dim, slot % KV_PAGE_TOKENS, 0);
 }
 
 static const char *low_values(const segment_rows *block, int slot)
 {
-    return block->values[slot / KV_PAGE_TOKENS] + kv_value_low_at(block->args->head_dim, slot % KV_PAGE_TOKENS, 0);
+    return (const char *)block->args->pages[slot / KV_PAGE_TOKENS].low_values + kv_value_at(DTYPE_I16, block->args->head_dim, slot % KV_PAGE_TOKENS, 0);
 }
 
 // What the low bytes of a block of keys change in the scores; meanwhile those of another, if `next` is not NULL, come near.
@@ -147,10 +125,20 @@ ALWAYS_INLINE void add_low_keys(const segment_rows *block, int rows, int slot, c
     const attention_segment_args *args = block->args;
     const size_t stride = (size_t)kv_even(args->head_dim);
     const int16_t *query = args->queries + (size_t)block->first * stride, *query_end = query + stride;
-    const float *key_scale = (const float *)args->keys[slot / KV_PAGE_TOKENS] + slot % KV_PAGE_TOKENS;
-    vpairs sums[MAX_ROWS][PAGE_VECTORS], key[WIDTH];
+    const float *key_scale = args->pages[slot / KV_PAGE_TOKENS].key_scales + slot % KV_PAGE_TOKENS;
+    const bool twice = 2 * WIDTH * (rows + 1) < V_REGISTERS; // two sums are there for each score: the next dot does not wait for the last
+    vpairs sums[MAX_ROWS][PAGE_VECTORS], others[MAX_ROWS][PAGE_VECTORS], key[WIDTH];
     clear_sums(rows, WIDTH, sums);
-    for (const char *low = low_keys(block, slot); query < query_end; query += 2, low += PAIR_BYTES) {
+    clear_sums(rows, WIDTH, others);
+    const char *low = low_keys(block, slot);
+    for (; twice && query + 2 < query_end; query += 4, low += 2 * PAIR_BYTES) {
+        if (next) __builtin_prefetch(next, 0, 2), next += 2 * PAIR_BYTES;
+        UNROLL for (int i = 0; i < WIDTH; i++) key[i] = load_pairs(HIGH_BYTES, low, i);
+        add_dots(rows, WIDTH, query, stride, key, sums);
+        UNROLL for (int i = 0; i < WIDTH; i++) key[i] = load_pairs(HIGH_BYTES, low + PAIR_BYTES, i);
+        add_dots(rows, WIDTH, query + 2, stride, key, others);
+    }
+    for (; query < query_end; query += 2, low += PAIR_BYTES) {
         if (next) __builtin_prefetch(next, 0, 2), next += PAIR_BYTES;
         UNROLL for (int i = 0; i < WIDTH; i++) key[i] = load_pairs(HIGH_BYTES, low, i);
         add_dots(rows, WIDTH, query, stride, key, sums);
@@ -159,7 +147,7 @@ ALWAYS_INLINE void add_low_keys(const segment_rows *block, int rows, int slot, c
         float *scores = block->scores + (size_t)row * block->score_stride + slot;
         vfloat scale = v_set(args->query_scales[block->first + row]);
         UNROLL for (int i = 0; i < WIDTH; i++) {
-            vfloat part = v_mul(v_from_sums(sums[row][i]), v_mul(v_load(key_scale + i * V_LANES), scale));
+            vfloat part = v_mul(v_from_sums(twice ? v_add_sums(sums[row][i], others[row][i]) : sums[row][i]), v_mul(v_load(key_scale + i * V_LANES), scale));
             v_store(scores + i * V_LANES, v_add(v_load(scores + i * V_LANES), part));
         }
     }
@@ -203,11 +191,20 @@ ALWAYS_INLINE void sum_all_low_values(const segment_rows *block, int rows, const
     if (column < head_dim) sum_low_values(block, rows, 1, head_dim - column, column, slots, count);
 }
 
-static void sum_high_and_low(const segment_rows *block, int rows, const int *slots, int count)
+static void sum_high_and_low(segment_rows *block, int rows, const int *slots, int count)
 {
 #define CALL(n) sum_all_values(block, HIGH_BYTES, n), sum_all_low_values(block, n, slots, count)
     WITH_ROWS(CALL, rows)
 #undef CALL
+}
+
+static __attribute__((noinline)) void weigh_row_by_high(segment_rows *block, int row)
+{
+    const attention_segment_args *args = block->args;
+    int from = first_slot(block), to = last_slot(block);
+    float largest = args->largest[block->first + row], max = args->softcap != 0 ? args->softcap * tanhf(largest / args->softcap) : largest;
+    if (sees_all(block, row, from, to)) weigh_slots(block, true, true, row, from, to, max);
+    else weigh_slots(block, true, false, row, from, to, max);
 }
 
 void KERNEL(attention_values)(const attention_segment_args *args)
@@ -218,21 +215,21 @@ void KERNEL(attention_values)(const attention_segment_args *args)
         return;
     }
     int slots[KV_SEGMENT_TOKENS / 2];
-    fetch_scales(args->values, kv_value_scale_bytes(DTYPE_I16));
-    slot_set set = slots_that_matter(&block, KV_KEY_NATS);
-    int count = list_key_blocks(&set, slots);
+    fetch_scales(args, KV_VALUE_SCALES);
+    int count = list_key_blocks(&block, slots);
     for (int rows, first = 0; first < args->num_queries; first += rows) {
         rows = rows_of_block(first, args->num_queries);
         take_rows(&block, first);
         refine_scores(&block, rows, slots, count);
     }
-    set = slots_that_matter(&block, KV_VALUE_NATS);
-    count = list_value_pairs(&set, slots);
-    for (int i = 0; i < count; i++) fetch_bytes(low_values(&block, slots[i]), 2 * args->head_dim);
+    block.value_limit = expf(-KV_VALUE_NATS);
     for (int rows, first = 0; first < args->num_queries; first += rows) {
         rows = rows_of_block(first, args->num_queries);
         take_rows(&block, first);
-        for (int row = 0; row < rows; row++) weigh_segment_row(&block, row, first_slot(&block), last_slot(&block));
+        memset(block.matter, 0, sizeof block.matter);
+        for (int row = 0; row < rows; row++) weigh_row_by_high(&block, row);
+        count = list_value_pairs(&block, slots);
+        for (int i = 0; i < count; i++) fetch_bytes(low_values(&block, slots[i]), 2 * args->head_dim);
         sum_high_and_low(&block, rows, slots, count);
     }
 }

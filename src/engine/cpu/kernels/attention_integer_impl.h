@@ -10,12 +10,14 @@ typedef enum integer_form { BYTES, UNPACKED, HIGH_BYTES } integer_form;
 // What MAX_ROWS or fewer neighbouring rows have in common, and their scratch.
 typedef struct segment_rows {
     const attention_segment_args *args;
-    const char *keys[KV_SEGMENT_PAGES], *values[KV_SEGMENT_PAGES];           // behind the scales
-    const char *near_keys[KV_SEGMENT_PAGES], *near_values[KV_SEGMENT_PAGES]; // what comes near while those are read; NULL: nothing
-    const char *ahead, *ahead_end; // comes near while rows are weighed
+    const char *keys[KV_SEGMENT_PAGES], *values[KV_SEGMENT_PAGES];
+    const char *ahead, *ahead_end; // what is still to come near of a piece; NULL: nothing
+    int pieces_left;               // behind it
     int first;                // row
     int begin, end;           // slots that some row sees
+    float value_limit;        // weights from which on a value's low bytes matter
     float step[MAX_ROWS];     // a row's weights are integers times this
+    unsigned matter[KV_SEGMENT_TOKENS / V_LANES]; // slots whose low values matter to some row: V_LANES bits each
     float *scores;            // [rows][score_stride]
     size_t score_stride;
     _Alignas(64) int16_t weights[MAX_ROWS][KV_SEGMENT_TOKENS];
@@ -43,13 +45,25 @@ ALWAYS_INLINE vpairs load_pairs_part(integer_form form, const char *data, int co
                             : v_load_i8_pairs_part((const int8_t *)data, count);
 }
 
-// `width` vectors of pairs, at most four cache lines, come near.
-ALWAYS_INLINE void fetch(integer_form form, int width, const char *data)
+enum { LINE = 64 };
+
+static void begin_ahead(segment_rows *block) { block->pieces_left = block->args->num_ahead; }
+
+// Before a loop that calls fetch_ahead: another piece, if one has come near.
+static void choose_piece(segment_rows *block)
 {
-    int bytes = width * V_LANES * pair_bytes(form);
-    __builtin_prefetch(data, 0, 2);
-    if (bytes > 64) __builtin_prefetch(data + 64, 0, 2);
-    if (bytes > 128) __builtin_prefetch(data + 128, 0, 2), __builtin_prefetch(data + 192, 0, 2);
+    if (block->ahead < block->ahead_end || block->pieces_left == 0) return;
+    const kv_piece *piece = &block->args->ahead[block->args->num_ahead - block->pieces_left--];
+    block->ahead = piece->data;
+    block->ahead_end = block->ahead + piece->bytes;
+}
+
+// Of what will be read next as many bytes come near as are read meanwhile.
+ALWAYS_INLINE void fetch_ahead(segment_rows *block, int bytes)
+{
+    if (block->ahead >= block->ahead_end) return;
+    UNROLL for (int at = 0; at < bytes; at += LINE) __builtin_prefetch(block->ahead + at, 0, 2);
+    block->ahead += bytes > LINE ? bytes : LINE;
 }
 
 ALWAYS_INLINE void clear_sums(int rows, int width, vpairs sums[MAX_ROWS][PAGE_VECTORS])
@@ -68,23 +82,22 @@ ALWAYS_INLINE void add_dots(int rows, int width, const int16_t *pairs, size_t st
     }
 }
 
-// scores[row][slot ...] of a page, for `width` vectors of slots: query . key, group by group. The first block lets what
-// will be read next come near, for all.
+// scores[row][slot ...] of a page, for `width` vectors of slots: query . key, group by group.
 ALWAYS_INLINE void score_slots(segment_rows *block, integer_form form, int rows, int width, int page, int slot)
 {
     const attention_segment_args *args = block->args;
     const size_t bytes = (size_t)pair_bytes(form), stride = (size_t)kv_even(args->head_dim);
+    choose_piece(block);
     const int head_dim = args->head_dim, group_dims = kv_group_dims(form == BYTES ? DTYPE_I8 : DTYPE_I16, head_dim);
-    const float *key_scale = (const float *)args->keys[page] + slot;
+    const float *key_scale = args->pages[page].key_scales + slot;
     const char *keys = block->keys[page] + (size_t)slot * bytes;
     const int16_t *query = args->queries + (size_t)block->first * stride;
-    const char *next = block->first == 0 && block->near_keys[page] ? block->near_keys[page] + (size_t)slot * bytes : NULL;
     for (int dim = 0; dim < head_dim; dim += group_dims, key_scale += KV_PAGE_TOKENS) {
         const int16_t *query_end = query + (dim + group_dims < head_dim ? group_dims : head_dim - dim);
         vpairs sums[MAX_ROWS][PAGE_VECTORS], key[PAGE_VECTORS];
         clear_sums(rows, width, sums);
         for (; query < query_end; query += 2, keys += KV_PAGE_TOKENS * bytes) {
-            if (next) fetch(form, width, next), next += KV_PAGE_TOKENS * bytes;
+            fetch_ahead(block, width * V_LANES * (int)bytes);
             UNROLL for (int i = 0; i < width; i++) key[i] = load_pairs(form, keys, i);
             add_dots(rows, width, query, stride, key, sums);
         }
@@ -113,35 +126,42 @@ ALWAYS_INLINE vfloat seen(bool whole, vfloat x, float outside, int i, int begin,
     return whole ? x : v_select_lanes(x, v_set(outside), begin - i, end - i);
 }
 
-ALWAYS_INLINE void fetch_ahead(segment_rows *block)
+ALWAYS_INLINE vfloat capped(vfloat score, float softcap)
 {
-    if (block->ahead >= block->ahead_end) return;
-    __builtin_prefetch(block->ahead, 0, 2);
-    block->ahead += 64;
+    return softcap != 0 ? v_mul(v_set(softcap), v_tanh(v_mul(score, v_set(1 / softcap)))) : score;
 }
 
-// A row's maximum, sum, and weights as integers. A weight has its value's scale in it.
-ALWAYS_INLINE void weigh_slots(segment_rows *block, bool whole, int row, int from, int to)
+// A row's largest score, and what it does not see at -infinity.
+ALWAYS_INLINE float cap_slots(segment_rows *block, bool whole, int row, int from, int to)
 {
     const attention_segment_args *args = block->args;
     int begin = args->begin[block->first + row], end = args->end[block->first + row];
     float *scores = block->scores + (size_t)row * block->score_stride;
-    vfloat top = v_set(-INFINITY), sum = v_set(0), largest = v_set(0), total = v_set(0);
+    vfloat top = v_set(-INFINITY);
     for (int i = from; i < to; i += V_LANES) {
-        vfloat score = v_load(scores + i);
-        fetch_ahead(block);
-        if (args->softcap != 0)
-            score = v_mul(v_set(args->softcap), v_tanh(v_mul(score, v_set(1 / args->softcap))));
-        score = seen(whole, score, -INFINITY, i, begin, end);
+        vfloat score = seen(whole, capped(v_load(scores + i), args->softcap), -INFINITY, i, begin, end);
         if (args->softcap != 0 || !whole) v_store(scores + i, score);
         top = v_max(top, score);
     }
-    float max = v_reduce_max(top);
-    vfloat base = v_set(max == -INFINITY ? 0 : max);
+    return v_reduce_max(top);
+}
+
+// A row's sum, and weights as integers, against `max`: the largest score of scores that are capped, or, if `by_high`, of those by
+// high bytes, which the largest of these is near to; then what matters is noted, too. A weight has its value's scale in it.
+ALWAYS_INLINE void weigh_slots(segment_rows *block, bool by_high, bool whole, int row, int from, int to, float max)
+{
+    const attention_segment_args *args = block->args;
+    int begin = args->begin[block->first + row], end = args->end[block->first + row];
+    float *scores = block->scores + (size_t)row * block->score_stride;
+    vfloat sum = v_set(0), largest = v_set(0), total = v_set(0);
+    if (by_high) choose_piece(block);
+    vfloat base = v_set(max == -INFINITY ? 0 : max), limit = v_set(block->value_limit);
     for (int i = from; i < to; i += V_LANES) {
-        const float *scales = (const float *)args->values[i / KV_PAGE_TOKENS] + i % KV_PAGE_TOKENS;
-        vfloat weight = v_exp(v_sub(v_load(scores + i), base));
-        fetch_ahead(block);
+        const float *scales = args->pages[i / KV_PAGE_TOKENS].value_scales + i % KV_PAGE_TOKENS;
+        vfloat score = v_load(scores + i);
+        if (by_high) score = seen(whole, capped(score, args->softcap), -INFINITY, i, begin, end);
+        vfloat weight = v_exp(v_sub(score, base));
+        if (by_high) fetch_ahead(block, 2 * LINE), block->matter[i / V_LANES] |= v_greater(weight, limit);
         vfloat scaled = seen(whole, v_mul(weight, v_load(scales)), 0, i, begin, end);
         sum = v_add(sum, weight);
         total = v_add(total, scaled);
@@ -157,21 +177,25 @@ ALWAYS_INLINE void weigh_slots(segment_rows *block, bool whole, int row, int fro
     block->step[row] = step;
 }
 
-static __attribute__((noinline)) void weigh_segment_row(segment_rows *block, int row, int from, int to)
+static bool sees_all(const segment_rows *block, int row, int from, int to)
 {
-    int begin = block->args->begin[block->first + row], end = block->args->end[block->first + row];
-    if (begin <= from && end >= to) weigh_slots(block, true, row, from, to);
-    else weigh_slots(block, false, row, from, to);
+    return block->args->begin[block->first + row] <= from && block->args->end[block->first + row] >= to;
 }
 
-// Weighted values of slots [slot, slot_end) of one page onto the sums; meanwhile `next`, if there is one, comes near.
-ALWAYS_INLINE void add_page_values(const segment_rows *block, integer_form form, int rows, int width, int part, const char *values,
-                                   const char *next, int slot, int slot_end, vpairs sums[MAX_ROWS][PAGE_VECTORS])
+static __attribute__((noinline)) void weigh_segment_row(segment_rows *block, int row, int from, int to)
+{
+    if (sees_all(block, row, from, to)) weigh_slots(block, false, true, row, from, to, cap_slots(block, true, row, from, to));
+    else weigh_slots(block, false, false, row, from, to, cap_slots(block, false, row, from, to));
+}
+
+// Weighted values of slots [slot, slot_end) of one page onto the sums; meanwhile `bytes` a step come near.
+ALWAYS_INLINE void add_page_values(segment_rows *block, integer_form form, int rows, int width, int part, const char *values,
+                                   int bytes, int slot, int slot_end, vpairs sums[MAX_ROWS][PAGE_VECTORS])
 {
     const size_t step = (size_t)(block->args->head_dim * pair_bytes(form));
     vpairs value[PAGE_VECTORS];
     for (; slot < slot_end; slot += 2, values += step) {
-        if (next) fetch(form, width, next), next += step;
+        fetch_ahead(block, bytes);
         UNROLL for (int i = 0; i < width; i++) value[i] = part ? load_pairs_part(form, values, part) : load_pairs(form, values, i);
         add_dots(rows, width, block->weights[0] + slot, KV_SEGMENT_TOKENS, value, sums);
     }
@@ -195,25 +219,33 @@ ALWAYS_INLINE void put_sums(const segment_rows *block, int rows, int width, int 
     }
 }
 
+// Whether a line at each of the steps that are left is less than what is still to come near.
+static bool lags_behind(const segment_rows *block, int width, int column)
+{
+    int tiles = (block->args->head_dim - column + width * V_LANES - 1) / (width * V_LANES);
+    return block->ahead_end - block->ahead > (ptrdiff_t)tiles * (block->end - block->begin) / 2 * LINE;
+}
+
 // out[row][column ...] = weights[row] . values
-ALWAYS_INLINE void sum_values(const segment_rows *block, integer_form form, int rows, int width, int part, int column)
+ALWAYS_INLINE void sum_values(segment_rows *block, integer_form form, int rows, int width, int part, int column)
 {
     vpairs sums[MAX_ROWS][PAGE_VECTORS];
     clear_sums(rows, width, sums);
+    bool lag = lags_behind(block, width, column);
     for (int slot = block->begin & ~1, slot_end; slot < block->end; slot = slot_end) {
         int page = slot / KV_PAGE_TOKENS;
         slot_end = (page + 1) * KV_PAGE_TOKENS < block->end ? (page + 1) * KV_PAGE_TOKENS : block->end;
         size_t at = kv_value_at(DTYPE_I16, block->args->head_dim, slot % KV_PAGE_TOKENS, column) * (size_t)pair_bytes(form) / 2;
+        choose_piece(block);
         const char *values = block->values[page] + at;
-        const char *next = block->first == 0 && block->near_values[page] ? block->near_values[page] + at : NULL;
-        if (next) add_page_values(block, form, rows, width, part, values, next, slot, slot_end, sums);
-        else add_page_values(block, form, rows, width, part, values, NULL, slot, slot_end, sums);
+        if (form == HIGH_BYTES && !lag) add_page_values(block, form, rows, width, part, values, LINE, slot, slot_end, sums);
+        else add_page_values(block, form, rows, width, part, values, width * V_LANES * pair_bytes(form), slot, slot_end, sums);
     }
     put_sums(block, rows, width, part, column, form == HIGH_BYTES ? 1 << KV_LOW_BITS : 1, false, sums);
 }
 
 // Tiles of one width while they fit; returns the first column that is left.
-ALWAYS_INLINE int sum_values_by(const segment_rows *block, integer_form form, int rows, int width, int column)
+ALWAYS_INLINE int sum_values_by(segment_rows *block, integer_form form, int rows, int width, int column)
 {
     if (width > tile_width(rows)) return column;
     for (; column + width * V_LANES <= block->args->head_dim; column += width * V_LANES)
@@ -221,7 +253,7 @@ ALWAYS_INLINE int sum_values_by(const segment_rows *block, integer_form form, in
     return column;
 }
 
-ALWAYS_INLINE void sum_all_values(const segment_rows *block, integer_form form, int rows)
+ALWAYS_INLINE void sum_all_values(segment_rows *block, integer_form form, int rows)
 {
     int column = 0, head_dim = block->args->head_dim;
     column = sum_values_by(block, form, rows, 16, column);
@@ -288,8 +320,6 @@ static int rows_of_block(int first, int num_queries)
     return (left + blocks - 1) / blocks;
 }
 
-static const char *behind(const void *page, size_t scales) { return page ? (const char *)page + scales : NULL; }
-
 static void attend_bytes(segment_rows *block, int rows)
 {
 #define CALL(n) attend_segment(block, BYTES, n)
@@ -304,17 +334,17 @@ static void attend_unpacked(segment_rows *block, int rows)
 #undef CALL
 }
 
-static void join_bytes(int16_t *to, const char *high, size_t low_begin, size_t count)
+static void unpack_values(int16_t *to, const kv_page *page, int head_dim)
 {
-    for (size_t i = 0; i < count; i += 2 * V_LANES)
-        v_join_bytes(to + i, (const int8_t *)high + i, (const int8_t *)high + low_begin + i, KV_LOW_BITS);
+    for (int i = 0; i < KV_PAGE_TOKENS * head_dim; i += 2 * V_LANES)
+        v_join_bytes(to + i, (const int8_t *)page->values + i, page->low_values + i, KV_LOW_BITS);
 }
 
 // A key's low bytes lie in blocks of slots.
-static void unpack_keys(int16_t *to, const char *keys, int head_dim)
+static void unpack_keys(int16_t *to, const kv_page *page, int head_dim)
 {
     enum { PIECE = 2 * V_LANES, BLOCK = 2 * KV_BLOCK_TOKENS };
-    const int8_t *high = (const int8_t *)keys, *low = high + kv_key_low_begin(head_dim);
+    const int8_t *high = page->keys, *low = page->low_keys;
     for (int slot = 0; slot < KV_PAGE_TOKENS; slot += KV_BLOCK_TOKENS)
         for (int pair = 0; pair < kv_even(head_dim) / 2; pair++, low += BLOCK)
             for (int i = 0; i < BLOCK; i += PIECE) {
@@ -329,14 +359,11 @@ static void unpack_pages(segment_rows *block)
     const attention_segment_args *args = block->args;
     if (!find_segment_slots(block, args->num_queries)) return;
     for (int page = block->begin / KV_PAGE_TOKENS; page * KV_PAGE_TOKENS < block->end; page++) {
-        int16_t *keys = args->unpacked + (size_t)page * kv_unpacked(args->head_dim), *values = keys + kv_key_low_begin(args->head_dim);
-        unpack_keys(keys, (const char *)args->keys[page] + kv_key_scale_bytes(DTYPE_I16, args->head_dim), args->head_dim);
-        join_bytes(values, (const char *)args->values[page] + kv_value_scale_bytes(DTYPE_I16), kv_value_low_begin(args->head_dim),
-                   kv_value_low_begin(args->head_dim));
+        int16_t *keys = args->unpacked + (size_t)page * kv_unpacked(args->head_dim), *values = keys + kv_unpacked_keys(args->head_dim);
+        unpack_keys(keys, &args->pages[page], args->head_dim);
+        unpack_values(values, &args->pages[page], args->head_dim);
         block->keys[page] = (const char *)keys;
         block->values[page] = (const char *)values;
-        block->near_keys[page] = behind(args->next_keys[page], kv_key_scale_bytes(DTYPE_I16, args->head_dim));
-        block->near_values[page] = behind(args->next_values[page], kv_value_scale_bytes(DTYPE_I16));
     }
 }
 
@@ -345,16 +372,16 @@ void KERNEL(attention_segment)(const attention_segment_args *args)
     _Alignas(64) float scores[MAX_ROWS * KV_SEGMENT_TOKENS];
     segment_rows block = {.args = args, .scores = scores, .score_stride = KV_SEGMENT_TOKENS};
     bool bytes = args->kv_type == DTYPE_I8;
-    size_t key_scales = kv_key_scale_bytes(DTYPE_I8, args->head_dim), value_scales = kv_value_scale_bytes(DTYPE_I8);
     for (int page = 0; bytes && page < KV_SEGMENT_PAGES; page++) {
-        block.keys[page] = behind(args->keys[page], key_scales);
-        block.values[page] = block.near_keys[page] = behind(args->values[page], value_scales);
-        block.near_values[page] = behind(args->next_keys[page], key_scales);
+        block.keys[page] = args->pages[page].keys;
+        block.values[page] = args->pages[page].values;
     }
     if (!bytes) unpack_pages(&block);
+    begin_ahead(&block);
     for (int rows; block.first < args->num_queries; block.first += rows) {
         rows = rows_of_block(block.first, args->num_queries);
         if (bytes) attend_bytes(&block, rows);
         else attend_unpacked(&block, rows);
+        block.ahead_end = block.ahead, block.pieces_left = 0; // what is ahead has come near while the first rows attended
     }
 }

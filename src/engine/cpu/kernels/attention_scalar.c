@@ -3,24 +3,25 @@
 #include <math.h>
 #include <string.h>
 
-// Dimension `dim` of a key or value in a page's integers, which begin behind the scales.
-static int key_at(dtype type, int head_dim, const int8_t *data, int slot, int dim)
+// Dimension `dim` of a key or value in a page of integers; of 16 bits `by_high` of the high byte alone.
+static int key_at(dtype type, int head_dim, const kv_page *page, int slot, int dim, bool by_high)
 {
-    int high = data[kv_key_at(type, slot, dim)];
-    return type == DTYPE_I16 ? kv_join(high, data[kv_key_low_at(head_dim, slot, dim)]) : high;
+    int high = ((const int8_t *)page->keys)[kv_key_at(type, slot, dim)];
+    return type == DTYPE_I16 ? kv_join(high, by_high ? 0 : page->low_keys[kv_low_key_at(head_dim, slot, dim)]) : high;
 }
 
-static int value_at(dtype type, int head_dim, const int8_t *data, int slot, int dim)
+static int value_at(dtype type, int head_dim, const kv_page *page, int slot, int dim, bool by_high)
 {
-    int high = data[kv_value_at(type, head_dim, slot, dim)];
-    return type == DTYPE_I16 ? kv_join(high, data[kv_value_low_at(head_dim, slot, dim)]) : high;
+    size_t at = kv_value_at(type, head_dim, slot, dim);
+    int high = ((const int8_t *)page->values)[at];
+    return type == DTYPE_I16 ? kv_join(high, by_high ? 0 : page->low_values[at]) : high;
 }
 
-static void store(dtype type, char *data, size_t index, size_t low_index, float value)
+static void store(dtype type, void *data, size_t index, int8_t *low, size_t low_index, float value)
 {
-    if (type == DTYPE_F32) ((float *)(void *)data)[index] = value;
-    else data[index] = (char)(type == DTYPE_I16 ? kv_high((int)value) : (int)value);
-    if (type == DTYPE_I16) data[low_index] = (char)kv_low((int)value);
+    if (type == DTYPE_F32) ((float *)data)[index] = value;
+    else ((int8_t *)data)[index] = (int8_t)(type == DTYPE_I16 ? kv_high((int)value) : (int)value);
+    if (type == DTYPE_I16) low[low_index] = (int8_t)kv_low((int)value);
 }
 
 // The largest magnitude becomes the largest integer. A NaN or an infinity makes the scale NaN: it shows in every product.
@@ -37,24 +38,23 @@ static float as_integer(float x, float scale)
     return isfinite(value) ? value : 0; // the scale was too small to have an inverse
 }
 
-void kv_store_scalar(const float *key, const float *value, int head_dim, dtype type, int slot, void *keys, void *values)
+void kv_store_scalar(const float *key, const float *value, int head_dim, dtype type, int slot, const kv_page *page)
 {
-    char *key_data = (char *)keys + kv_key_scale_bytes(type, head_dim);
-    char *value_data = (char *)values + kv_value_scale_bytes(type);
     int group = type == DTYPE_F32 ? head_dim : kv_group_dims(type, head_dim);
     float value_scale = scale_of(type, value, head_dim);
-    if (type != DTYPE_F32) ((float *)values)[slot] = value_scale;
+    if (type != DTYPE_F32) page->value_scales[slot] = value_scale;
     for (int first = 0; first < head_dim; first += group) {
         int last = first + group < head_dim ? first + group : head_dim;
         float scale = scale_of(type, key + first, last - first);
-        if (type != DTYPE_F32) ((float *)keys)[first / group * KV_PAGE_TOKENS + slot] = scale;
+        if (type != DTYPE_F32) page->key_scales[first / group * KV_PAGE_TOKENS + slot] = scale;
         for (int i = first; i < last; i++)
-            store(type, key_data, kv_key_at(type, slot, i), kv_key_low_at(head_dim, slot, i), type == DTYPE_F32 ? key[i] : as_integer(key[i], scale));
+            store(type, page->keys, kv_key_at(type, slot, i), page->low_keys, kv_low_key_at(head_dim, slot, i), type == DTYPE_F32 ? key[i] : as_integer(key[i], scale));
     }
-    if (type != DTYPE_F32 && head_dim % 2) store(type, key_data, kv_key_at(type, slot, head_dim), kv_key_low_at(head_dim, slot, head_dim), 0);
-    for (int i = 0; i < head_dim; i++)
-        store(type, value_data, kv_value_at(type, head_dim, slot, i), kv_value_low_at(head_dim, slot, i),
-              type == DTYPE_F32 ? value[i] : as_integer(value[i], value_scale));
+    if (type != DTYPE_F32 && head_dim % 2) store(type, page->keys, kv_key_at(type, slot, head_dim), page->low_keys, kv_low_key_at(head_dim, slot, head_dim), 0);
+    for (int i = 0; i < head_dim; i++) {
+        size_t at = kv_value_at(type, head_dim, slot, i);
+        store(type, page->values, at, page->low_values, at, type == DTYPE_F32 ? value[i] : as_integer(value[i], value_scale));
+    }
 }
 
 static float cap(float score, float softcap) { return softcap != 0 ? softcap * tanhf(score / softcap) : score; }
@@ -111,16 +111,15 @@ float attention_query_scalar(const float *query, int head_dim, dtype kv_type, in
 static float integer_score(const attention_segment_args *args, int row, int slot, bool by_high)
 {
     dtype type = args->kv_type;
-    const void *keys = args->keys[slot / KV_PAGE_TOKENS];
+    const kv_page *page = &args->pages[slot / KV_PAGE_TOKENS];
     const int16_t *query = args->queries + (size_t)row * (size_t)kv_even(args->head_dim);
     int at = slot % KV_PAGE_TOKENS, group = kv_group_dims(type, args->head_dim);
-    const int8_t *integers = (const int8_t *)keys + kv_key_scale_bytes(type, args->head_dim);
     float score = 0;
     for (int first = 0; first < args->head_dim; first += group) {
         int32_t sum = 0;
         for (int i = first; i < first + group && i < args->head_dim; i++)
-            sum += query[i] * (by_high ? kv_join(integers[kv_key_at(type, at, i)], 0) : key_at(type, args->head_dim, integers, at, i));
-        score += (float)sum * ((const float *)keys)[first / group * KV_PAGE_TOKENS + at];
+            sum += query[i] * key_at(type, args->head_dim, page, at, i, by_high);
+        score += (float)sum * page->key_scales[first / group * KV_PAGE_TOKENS + at];
     }
     return score * args->query_scales[row];
 }
@@ -133,14 +132,12 @@ static void weigh_values(const attention_segment_args *args, int row, const floa
     for (int slot = begin; slot < end; slot++) max = fmaxf(max, cap(scores[slot], args->softcap));
     for (int i = 0; i < args->head_dim; i++) out[i] = 0;
     for (int slot = begin; slot < end; slot++) {
-        const void *values = args->values[slot / KV_PAGE_TOKENS];
-        const int8_t *integers = (const int8_t *)values + kv_value_scale_bytes(args->kv_type);
+        const kv_page *page = &args->pages[slot / KV_PAGE_TOKENS];
         int at = slot % KV_PAGE_TOKENS;
-        float weight = expf(cap(scores[slot], args->softcap) - max), scaled = weight * ((const float *)values)[at];
+        float weight = expf(cap(scores[slot], args->softcap) - max), scaled = weight * page->value_scales[at];
         sum += weight;
         for (int i = 0; i < args->head_dim; i++)
-            out[i] += scaled * (float)(precise[slot] ? value_at(args->kv_type, args->head_dim, integers, at, i)
-                                                     : kv_join(integers[kv_value_at(args->kv_type, args->head_dim, at, i)], 0));
+            out[i] += scaled * (float)value_at(args->kv_type, args->head_dim, page, at, i, !precise[slot]);
     }
     args->max[row] = max;
     args->sum[row] = sum;

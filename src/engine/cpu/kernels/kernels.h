@@ -41,16 +41,22 @@ typedef struct attention_page_args {
 // Pages of 16 bits can be read whole (attention_segment, for many rows), or, for the rows of one token, in two passes that
 // read low bytes only where they matter: attention_scores over all segments by the high bytes alone, then
 // attention_values, which knows the largest score of all. Low bytes of a block of KV_BLOCK_TOKENS keys are read where
-// some row's weight comes within e^-KV_KEY_NATS of the largest, those of a pair of values within e^-KV_VALUE_NATS.
+// some row's weight comes within e^-KV_KEY_NATS of the largest, those of a pair of values within e^-KV_VALUE_NATS; of values,
+// rows that are weighed together decide, a few neighbouring ones.
 #define KV_KEY_NATS 7.0f
 #define KV_VALUE_NATS 4.5f
+typedef struct kv_piece {
+    const void *data;
+    size_t bytes;              // whole cache lines
+} kv_piece;
 typedef struct attention_segment_args {
     const int16_t *queries;    // [num_queries][kv_even(head_dim)], from attention_query
     const float *query_scales; // [num_queries]
     int num_queries, head_dim;
     dtype kv_type;             // DTYPE_I16 or DTYPE_I8
-    const void *keys[KV_SEGMENT_PAGES], *values[KV_SEGMENT_PAGES]; // of pages that some row sees
-    const void *next_keys[KV_SEGMENT_PAGES], *next_values[KV_SEGMENT_PAGES]; // of what will be attended to next; NULL: nothing
+    kv_page pages[KV_SEGMENT_PAGES]; // that some row sees
+    const kv_piece *ahead;     // [num_ahead]: what will be read next; it comes near meanwhile, in this order
+    int num_ahead;
     const int *begin, *end;    // [num_queries]: the query sees slots [begin, end) of the segment; empty if begin >= end
     float softcap;
     float *max, *sum;          // [num_queries]; -INFINITY and 0 for a query that sees nothing
@@ -89,7 +95,7 @@ typedef struct kernels {
     void (*attention_values)(const attention_segment_args *args);
     void (*attention_merge)(int num_queries, int head_dim, attention_state total, attention_state part); // total += part
     // One token's key and value [head_dim] into slot `slot` of a page.
-    void (*kv_store)(const float *key, const float *value, int head_dim, dtype kv_type, int slot, void *keys, void *values);
+    void (*kv_store)(const float *key, const float *value, int head_dim, dtype kv_type, int slot, const kv_page *page);
 
     void (*rms_norm)(const float *x, const float *weight, int n, float eps, float *y); // y may be x; weight NULL: ones
     void (*layer_norm)(const float *x, const float *weight, const float *bias, int n, float eps, float *y); // bias may be NULL

@@ -160,6 +160,10 @@ static inline vpairs v_dot_pairs(vpairs sums, vpairs a, vpairs b)
 {
     return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
 }
+static inline vpairs v_add_sums(vpairs a, vpairs b)
+{
+    return _mm256_add_epi32(a, b);
+}
 static inline vfloat v_from_sums(vpairs sums)
 {
     return _mm256_cvtepi32_ps(sums);

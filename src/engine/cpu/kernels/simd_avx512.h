@@ -152,6 +152,10 @@ static inline vpairs v_dot_pairs(vpairs sums, vpairs a, vpairs b) // sums + a.fi
     __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(a), "v"(b)); // gcc copies the sums of its own builtin to and fro
     return sums;
 }
+static inline vpairs v_add_sums(vpairs a, vpairs b)
+{
+    return _mm512_add_epi32(a, b);
+}
 static inline vfloat v_from_sums(vpairs sums)
 {
     return _mm512_cvtepi32_ps(sums);

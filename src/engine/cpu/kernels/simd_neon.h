@@ -165,6 +165,10 @@ static inline vpairs v_dot_pairs(vpairs sums, vpairs a, vpairs b)
     sums.high = vmlal_high_s16(sums.high, a.pairs, b.pairs);
     return sums;
 }
+static inline vpairs v_add_sums(vpairs a, vpairs b)
+{
+    return (vpairs){a.pairs, vaddq_s32(a.low, b.low), vaddq_s32(a.high, b.high)};
+}
 static inline vfloat v_from_sums(vpairs sums)
 {
     return vcvtq_f32_s32(vpaddq_s32(sums.low, sums.high));

@@ -182,57 +182,57 @@ ALWAYS_INLINE void to_integers(const float *x, int n, float scale, int16_t *inte
     for (int i = 0; i < n; i += V_LANES) v_store_i16(integers + i, v_mul(load(x + i, n - i), inverse));
 }
 
-ALWAYS_INLINE void store_integer(dtype type, int integer, char *to, char *low)
+ALWAYS_INLINE void store_integer(dtype type, int integer, int8_t *plane, size_t at, int8_t *low, size_t low_at)
 {
-    *to = (char)(type == DTYPE_I16 ? kv_high(integer) : integer);
-    if (type == DTYPE_I16) *low = (char)kv_low(integer);
+    plane[at] = (int8_t)(type == DTYPE_I16 ? kv_high(integer) : integer);
+    if (type == DTYPE_I16) low[low_at] = (int8_t)kv_low(integer);
 }
 
 // One group of dimensions; pair by pair, since neighbouring slots are other threads'.
-static void store_key(const float *key, int head_dim, int first, int count, dtype type, int slot, float *scale, char *data)
+static void store_key(const float *key, int head_dim, int first, int count, dtype type, int slot, const kv_page *page)
 {
     enum { PIECE = 64 };
     int16_t integers[PIECE + V_LANES];
+    float *scale = page->key_scales + first / kv_group_dims(type, head_dim) * KV_PAGE_TOKENS + slot;
     *scale = scale_of(type, key + first, count);
     for (int at = 0; at < count; at += PIECE) {
         int n = count - at < PIECE ? count - at : PIECE;
         to_integers(key + first + at, n, *scale, integers);
         integers[n] = n % 2 ? 0 : integers[n];
         for (int i = 0; i < n; i += 2) {
-            char *to = data + kv_key_at(type, slot, first + at + i), *low = data + kv_key_low_at(head_dim, slot, first + at + i);
-            for (int j = 0; j < 2; j++) store_integer(type, integers[i + j], to + j, low + j);
+            size_t to = kv_key_at(type, slot, first + at + i), low = kv_low_key_at(head_dim, slot, first + at + i);
+            for (size_t j = 0; j < 2; j++) store_integer(type, integers[i + (int)j], page->keys, to + j, page->low_keys, low + j);
         }
     }
 }
 
-static void store_value(const float *value, int head_dim, dtype type, int slot, float *scale, char *data)
+static void store_value(const float *value, int head_dim, dtype type, int slot, const kv_page *page)
 {
     enum { PIECE = 64 };
     int16_t integers[PIECE + V_LANES];
+    float *scale = page->value_scales + slot;
     *scale = scale_of(type, value, head_dim);
     for (int at = 0; at < head_dim; at += PIECE) {
         int n = head_dim - at < PIECE ? head_dim - at : PIECE;
         to_integers(value + at, n, *scale, integers);
         for (int i = 0; i < n; i++) {
             size_t to = kv_value_at(type, head_dim, slot, at + i);
-            store_integer(type, integers[i], data + to, data + kv_value_low_begin(head_dim) + to);
+            store_integer(type, integers[i], page->values, to, page->low_values, to);
         }
     }
 }
 
-void KERNEL(kv_store)(const float *key, const float *value, int head_dim, dtype type, int slot, void *keys, void *values)
+void KERNEL(kv_store)(const float *key, const float *value, int head_dim, dtype type, int slot, const kv_page *page)
 {
     if (type == DTYPE_F32) {
-        for (int i = 0; i < head_dim; i++) ((float *)keys)[kv_key_at(type, slot, i)] = key[i];
-        memcpy((float *)values + kv_value_at(type, head_dim, slot, 0), value, (size_t)head_dim * sizeof *value);
+        for (int i = 0; i < head_dim; i++) ((float *)page->keys)[kv_key_at(type, slot, i)] = key[i];
+        memcpy((float *)page->values + kv_value_at(type, head_dim, slot, 0), value, (size_t)head_dim * sizeof *value);
         return;
     }
     int group = kv_group_dims(type, head_dim);
-    char *key_data = (char *)keys + kv_key_scale_bytes(type, head_dim);
     for (int first = 0; first < head_dim; first += group)
-        store_key(key, head_dim, first, head_dim - first < group ? head_dim - first : group, type, slot,
-                  (float *)keys + first / group * KV_PAGE_TOKENS + slot, key_data);
-    store_value(value, head_dim, type, slot, (float *)values + slot, (char *)values + kv_value_scale_bytes(type));
+        store_key(key, head_dim, first, head_dim - first < group ? head_dim - first : group, type, slot, page);
+    store_value(value, head_dim, type, slot, page);
 }
 
 void KERNEL(vector_apply)(vector_function function, const float *x, int n, float *y)
