@@ -3,7 +3,7 @@
 // order. When there are few units (decoding), groups or segments are shared out to threads; the arithmetic is the same either
 // way, so results depend neither on threads nor on what else is in the batch. Over 16 bits, the rows of a token that attends by
 // itself read low bytes only where scores by the high bytes say that they matter; where there are many segments, the scores of
-// all come first.
+// all come first. Each call of a kernel is told which planes will be read next, and asks for them meanwhile.
 #include "base/mem.h"
 #include "engine/cpu/cpu_engine.h"
 #include <math.h>

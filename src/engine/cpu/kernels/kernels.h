@@ -59,7 +59,7 @@ typedef struct attention_segment_args {
     int num_ahead;
     const int *begin, *end;    // [num_queries]: the query sees slots [begin, end) of the segment; empty if begin >= end
     float softcap;
-    float *max, *sum;          // [num_queries]; -INFINITY and 0 for a query that sees nothing
+    float *max, *sum;          // [num_queries]: what weights are relative to, a score, and their sum; -INFINITY and 0: sees nothing
     float *out;                // [num_queries][head_dim]
     int16_t *unpacked;         // scratch of attention_segment for 16 bits: KV_SEGMENT_PAGES * kv_unpacked(head_dim)
     float *scores;             // [num_queries][score_stride], between the two passes; the second overwrites them
