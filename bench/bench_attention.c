@@ -62,15 +62,16 @@ enum { BLOCK = 4 };
 
 static kv_page page_at(const shape *s, uint8_t *sequence, size_t stride, int page)
 {
-    uint8_t *planes[KV_PLANES], *begin = sequence + (size_t)(page / BLOCK) * stride;
+    void *planes[KV_PLANES];
+    uint8_t *begin = sequence + (size_t)(page / BLOCK) * stride;
     for (kv_plane plane = 0; plane < KV_PLANES; plane++) {
         size_t bytes = kv_plane_bytes(plane, s->type, s->head_dim);
         planes[plane] = begin + (size_t)(page % BLOCK) * bytes;
         begin += BLOCK * bytes;
     }
-    return (kv_page){planes[KV_KEYS], planes[KV_VALUES], (float *)(void *)planes[KV_KEY_SCALES], (float *)(void *)planes[KV_VALUE_SCALES],
-                     (int8_t *)planes[KV_LOW_KEYS], (int8_t *)planes[KV_LOW_VALUES]};
+    return kv_page_of(planes);
 }
+
 static size_t sequence_bytes(const shape *s) { return (size_t)(s->tokens / KV_PAGE_TOKENS) * page_bytes(s); }
 
 // While a segment's planes are read, the same planes of the next one come near.

@@ -22,9 +22,12 @@ typedef struct page {
 static page page_alloc(dtype type, int head_dim)
 {
     page p;
-    for (int i = 0; i < KV_PLANES; i++) p.planes[i] = edge_alloc(kv_plane_bytes((kv_plane)i, type, head_dim));
-    p.data = (kv_page){p.planes[KV_KEYS].data, p.planes[KV_VALUES].data, p.planes[KV_KEY_SCALES].data, p.planes[KV_VALUE_SCALES].data,
-                       p.planes[KV_LOW_KEYS].data, p.planes[KV_LOW_VALUES].data};
+    void *planes[KV_PLANES];
+    for (kv_plane i = 0; i < KV_PLANES; i++) {
+        p.planes[i] = edge_alloc(kv_plane_bytes(i, type, head_dim));
+        planes[i] = p.planes[i].data;
+    }
+    p.data = kv_page_of(planes);
     return p;
 }
 

@@ -105,6 +105,12 @@ size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads)
     return most;
 }
 
+// Pages of a segment that the unit sees, from page `first` on: none of a segment beyond the last one.
+typedef struct seen_pages {
+    kv_page pages[KV_SEGMENT_PAGES];
+    int first, count;
+} seen_pages;
+
 typedef struct unit_scratch {
     int16_t *unpacked;
     float *scores;
@@ -113,7 +119,8 @@ typedef struct unit_scratch {
     float *scales;                     // [queries], of the integers
     int *begin, *end;
     attention_state total, group, segment;
-    kv_piece ahead[AHEAD_PIECES];      // of a kernel's call
+    seen_pages own;                    // of the segment that a kernel is called with
+    kv_piece ahead[AHEAD_PIECES];      // of the call
 } unit_scratch;
 
 static int num_segments(const attention_unit *unit) { return unit->segment_end - unit->segment_begin; }
@@ -206,26 +213,18 @@ static void compute_floats(const attention_job *job, const attention_unit *unit,
 
 // ---- Integers
 
-// Pages of a segment that the unit sees: none of a segment beyond the last one.
-typedef struct seen_pages {
-    kv_page pages[KV_SEGMENT_PAGES];
-    int count;
-} seen_pages;
-
 static seen_pages find_pages(const attention_job *job, const attention_unit *unit, int segment)
 {
-    int page, last;
+    int last;
     seen_pages seen;
-    segment_pages(unit, segment, &page, &last);
-    seen.count = last - page;
-    for (int i = 0; i < seen.count; i++) seen.pages[i] = kv_cache_page(&unit->span->seq->cache, job->layer, unit->kv_head, page + i);
+    segment_pages(unit, segment, &seen.first, &last);
+    seen.count = last - seen.first;
+    for (int i = 0; i < seen.count; i++) seen.pages[i] = kv_cache_page(&unit->span->seq->cache, job->layer, unit->kv_head, seen.first + i);
     return seen;
 }
 
-static attention_segment_args integer_args(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch)
+static attention_segment_args integer_args(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch)
 {
-    int page, last;
-    segment_pages(unit, segment, &page, &last);
     attention_segment_args args = {
         .queries = scratch->integers,
         .query_scales = scratch->scales,
@@ -238,9 +237,9 @@ static attention_segment_args integer_args(const attention_job *job, const atten
         .unpacked = scratch->unpacked,
         .ahead = scratch->ahead,
     };
-    seen_pages seen = find_pages(job, unit, segment);
-    memcpy(args.pages, seen.pages, (size_t)seen.count * sizeof *seen.pages);
-    find_ranges(job, unit, page * KV_PAGE_TOKENS, (last - page) * KV_PAGE_TOKENS, scratch);
+    scratch->own = find_pages(job, unit, segment);
+    memcpy(args.pages, scratch->own.pages, (size_t)scratch->own.count * sizeof *args.pages);
+    find_ranges(job, unit, scratch->own.first * KV_PAGE_TOKENS, scratch->own.count * KV_PAGE_TOKENS, scratch);
     return args;
 }
 
@@ -261,9 +260,9 @@ static void put_state(attention_segment_args *args, attention_state state) { arg
 static void compute_integers(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, attention_state state)
 {
     attention_segment_args args = integer_args(job, unit, segment, scratch);
-    seen_pages own = find_pages(job, unit, segment), next = find_pages(job, unit, segment + 1);
+    seen_pages next = find_pages(job, unit, segment + 1);
     bool whole = kv_type(job) == DTYPE_I16; // unpacked before it is read, for many rows
-    add_ahead(&args, scratch, whole ? &next : &own, 0, KV_SEGMENT_PAGES, KV_VALUES);
+    add_ahead(&args, scratch, whole ? &next : &scratch->own, 0, KV_SEGMENT_PAGES, KV_VALUES);
     add_ahead(&args, scratch, &next, 0, KV_SEGMENT_PAGES, KV_KEYS);
     for (kv_plane plane = KV_KEY_SCALES; plane < KV_PLANES; plane++) add_ahead(&args, scratch, &next, 0, KV_SEGMENT_PAGES, plane);
     put_state(&args, state);
@@ -292,7 +291,7 @@ static float *largest_of_segment(const attention_unit *unit, int segment, pass_s
     return scores.segment_largest + (size_t)(segment - unit->segment_begin) * (size_t)queries;
 }
 
-static attention_segment_args pass_args(const attention_job *job, const attention_unit *unit, int segment, const unit_scratch *scratch, pass_scores scores)
+static attention_segment_args pass_args(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, pass_scores scores)
 {
     attention_segment_args args = integer_args(job, unit, segment, scratch);
     args.scores = scores.scores + (size_t)(segment - unit->segment_begin) * KV_SEGMENT_TOKENS;
@@ -304,8 +303,8 @@ static attention_segment_args pass_args(const attention_job *job, const attentio
 // The keys of the next page come near while those of one are read.
 static void score_segment(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, attention_segment_args *args)
 {
-    seen_pages own = find_pages(job, unit, segment), next = find_pages(job, unit, segment + 1);
-    add_ahead(args, scratch, &own, 1, KV_SEGMENT_PAGES, KV_KEYS);
+    seen_pages next = find_pages(job, unit, segment + 1);
+    add_ahead(args, scratch, &scratch->own, 1, KV_SEGMENT_PAGES, KV_KEYS);
     add_ahead(args, scratch, &next, 0, 1, KV_KEYS);
     for (int i = 0; i < args->num_queries; i++) args->largest[i] = -INFINITY;
     job->model->engine->kernels->attention_scores(args);
@@ -336,7 +335,7 @@ static void weigh_segment(const attention_job *job, const attention_unit *unit, 
     attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
     if (unit->scores_first) args.largest = scores.largest;
     else score_segment(job, unit, segment, scratch, &args);
-    seen_pages ahead = find_pages(job, unit, unit->scores_first ? segment + 1 : segment);
+    seen_pages ahead = unit->scores_first ? find_pages(job, unit, segment + 1) : scratch->own;
     args.num_ahead = 0;
     add_ahead(&args, scratch, &ahead, 0, KV_SEGMENT_PAGES, KV_VALUES);
     put_state(&args, state);

@@ -6,7 +6,6 @@
 struct kv_block {
     atomic_int references;
     int pages;          // that have been reserved
-    size_t bytes;
     uint8_t *data;
 };
 
@@ -19,6 +18,8 @@ enum {
     HUGE_BLOCK = 2 << 20,    // from here on huge pages fit in
 };
 
+static size_t block_bytes(const kv_group *group) { return group->page_bytes << group->block_shift; }
+
 static int find_group(kv_layout *layout, int window)
 {
     int group = 0;
@@ -27,25 +28,25 @@ static int find_group(kv_layout *layout, int window)
     return group;
 }
 
+// A group's blocks have as many pages as fit into pieces for its largest heads.
 static void describe_layer(kv_layout *layout, kv_layer *layer, const attention_desc *attention)
 {
     *layer = (kv_layer){.group = find_group(layout, attention->window), .num_kv_heads = attention->num_kv_heads, .head_dim = attention->head_dim};
     kv_group *group = &layout->groups[layer->group];
-    for (kv_plane plane = 0; plane < KV_PLANES; plane++) {
-        layer->page_bytes[plane] = kv_plane_bytes(plane, layout->type, layer->head_dim);
-        group->page_bytes += layer->page_bytes[plane] * (size_t)layer->num_kv_heads;
-    }
+    for (kv_plane plane = 0; plane < KV_PLANES; plane++) layer->page_bytes[plane] = kv_plane_bytes(plane, layout->type, layer->head_dim);
     while (group->block_shift > 0 && layer->page_bytes[KV_KEYS] << group->block_shift > PIECE_BYTES) group->block_shift--;
 }
 
 // Layer after layer, head after head, plane after plane.
-static void place_layer(const kv_group *group, kv_layer *layer, size_t *end)
+static void place_layer(kv_group *group, kv_layer *layer)
 {
+    size_t begin = block_bytes(group), page_bytes = 0;
     for (kv_plane plane = 0; plane < KV_PLANES; plane++) {
-        layer->planes[plane] = *end + layer->head_bytes;
-        layer->head_bytes += layer->page_bytes[plane] << group->block_shift;
+        layer->planes[plane] = begin + (page_bytes << group->block_shift);
+        page_bytes += layer->page_bytes[plane];
     }
-    *end += layer->head_bytes * (size_t)layer->num_kv_heads;
+    layer->head_bytes = page_bytes << group->block_shift;
+    group->page_bytes += page_bytes * (size_t)layer->num_kv_heads;
 }
 
 llm_status kv_layout_create(kv_layout *layout, const model_desc *desc, dtype type, llm_error *err)
@@ -53,17 +54,13 @@ llm_status kv_layout_create(kv_layout *layout, const model_desc *desc, dtype typ
     *layout = (kv_layout){.type = type, .num_layers = desc->num_blocks};
     layout->layers = mem_alloc_zero((size_t)desc->num_blocks, sizeof *layout->layers);
     layout->groups = mem_alloc_zero((size_t)desc->num_blocks, sizeof *layout->groups);
-    size_t *ends = mem_alloc_zero((size_t)desc->num_blocks, sizeof *ends); // of what groups hold so far
-    bool enough = layout->layers && layout->groups && ends;
-    for (int i = 0; enough && i < desc->num_blocks; i++) describe_layer(layout, &layout->layers[i], &desc->blocks[i].attention);
-    for (int i = 0; enough && i < desc->num_blocks; i++) {
-        int group = layout->layers[i].group;
-        place_layer(&layout->groups[group], &layout->layers[i], &ends[group]);
+    if (!layout->layers || !layout->groups) {
+        kv_layout_free(layout);
+        return error_no_memory(err, "the layout of the KV cache");
     }
-    mem_free(ends);
-    if (enough) return LLM_OK;
-    kv_layout_free(layout);
-    return error_no_memory(err, "the layout of the KV cache");
+    for (int i = 0; i < desc->num_blocks; i++) describe_layer(layout, &layout->layers[i], &desc->blocks[i].attention);
+    for (int i = 0; i < desc->num_blocks; i++) place_layer(&layout->groups[layout->layers[i].group], &layout->layers[i]);
+    return LLM_OK;
 }
 
 void kv_layout_free(kv_layout *layout)
@@ -76,7 +73,6 @@ void kv_layout_free(kv_layout *layout)
 static int block_tokens(const kv_group *group) { return KV_PAGE_TOKENS << group->block_shift; }
 static int pages_of(int tokens) { return (tokens + KV_PAGE_TOKENS - 1) / KV_PAGE_TOKENS; }
 static int blocks_of(const kv_group *group, int tokens) { return (tokens + block_tokens(group) - 1) / block_tokens(group); }
-static size_t block_bytes(const kv_group *group) { return group->page_bytes << group->block_shift; }
 
 // Whether a block takes all its memory at once: it is not its sequence's first, and huge pages fit in.
 static bool is_whole(const kv_group *group, int index) { return index > 0 && block_bytes(group) >= HUGE_BLOCK; }
@@ -120,7 +116,7 @@ static kv_block *block_create(const kv_cache *cache, int group, int index)
     }
     // Slots that were never written must not hold signalling garbage: they are masked, not multiplied, but clean.
     if (bytes < LARGE_BLOCK) memset(data, 0, bytes);
-    *block = (kv_block){.bytes = bytes, .data = data};
+    *block = (kv_block){.data = data};
     atomic_init(&block->references, 1);
     if (!is_whole(group_of(cache, group), index)) return block;
     mem_use_huge_pages(data, bytes);
@@ -132,8 +128,9 @@ static void block_release(const kv_cache *cache, int group, kv_block *block)
 {
     if (!block || atomic_fetch_sub(&block->references, 1) != 1) return;
     atomic_fetch_sub_explicit(cache->total_bytes, group_of(cache, group)->page_bytes * (size_t)block->pages, memory_order_relaxed);
-    if (block->bytes < LARGE_BLOCK) mem_free(block->data);
-    else mem_free_pages(block->data, block->bytes);
+    size_t bytes = block_bytes(group_of(cache, group));
+    if (bytes < LARGE_BLOCK) mem_free(block->data);
+    else mem_free_pages(block->data, bytes);
     mem_free(block);
 }
 
@@ -280,24 +277,14 @@ int kv_cache_first_position(const kv_cache *cache, int layer)
 
 // ---- Access
 
-static void *plane_of(const kv_layer *layer, uint8_t *head, kv_plane plane, int page)
-{
-    return head + layer->planes[plane] + layer->page_bytes[plane] * (size_t)page;
-}
-
 kv_page kv_cache_page(const kv_cache *cache, int layer, int kv_head, int page)
 {
     const kv_layer *where = &cache->layout->layers[layer];
     int shift = group_of(cache, where->group)->block_shift, in_block = page & ((1 << shift) - 1);
     uint8_t *head = cache->groups[where->group].blocks[page >> shift]->data + where->head_bytes * (size_t)kv_head;
-    return (kv_page){
-        .keys = plane_of(where, head, KV_KEYS, in_block),
-        .values = plane_of(where, head, KV_VALUES, in_block),
-        .key_scales = plane_of(where, head, KV_KEY_SCALES, in_block),
-        .value_scales = plane_of(where, head, KV_VALUE_SCALES, in_block),
-        .low_keys = plane_of(where, head, KV_LOW_KEYS, in_block),
-        .low_values = plane_of(where, head, KV_LOW_VALUES, in_block),
-    };
+    void *planes[KV_PLANES];
+    for (kv_plane plane = 0; plane < KV_PLANES; plane++) planes[plane] = head + where->planes[plane] + where->page_bytes[plane] * (size_t)in_block;
+    return kv_page_of(planes);
 }
 
 kv_part_shape kv_layout_part(const kv_layout *layout, int layer, kv_plane part)
@@ -358,9 +345,10 @@ static void copy_part(const kv_cache *cache, int layer, kv_plane part, int first
     for (int position = first; position < first + tokens; position++)
         for (int head = 0; head < cache->layout->layers[layer].num_kv_heads; head++) {
             kv_page page = kv_cache_page(cache, layer, head, position / KV_PAGE_TOKENS);
+            uint8_t *plane = kv_plane_of(&page, part);
             int slot = position % KV_PAGE_TOKENS;
             for (int i = 0; i < shape.row; i++, data += dtype_size(shape.type)) {
-                uint8_t *element = (uint8_t *)(uintptr_t)kv_plane_of(&page, part) + element_offset(cache->layout->type, dim, part, slot, i);
+                uint8_t *element = plane + element_offset(cache->layout->type, dim, part, slot, i);
                 int8_t *low = shape.type == DTYPE_I16 ? low_byte(&page, dim, part, slot, i) : NULL;
                 if (to_page) element_to_page(shape.type, element, low, data);
                 else element_from_page(shape.type, element, low, data);

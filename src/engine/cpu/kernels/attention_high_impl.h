@@ -6,11 +6,7 @@
 static segment_rows high_bytes(const attention_segment_args *args)
 {
     segment_rows block = {.args = args, .score_stride = args->score_stride, .begin = args->begin[0], .end = args->end[0]};
-    for (int page = 0; page < KV_SEGMENT_PAGES; page++) {
-        block.keys[page] = args->pages[page].keys;
-        block.values[page] = args->pages[page].values;
-    }
-    begin_ahead(&block);
+    begin_segment(&block);
     return block;
 }
 
@@ -61,12 +57,14 @@ void KERNEL(attention_scores)(const attention_segment_args *args)
     }
 }
 
+static float capped_score(float score, float softcap) { return softcap != 0 ? softcap * tanhf(score / softcap) : score; }
+
 // The score, before the softcap, whose weight is e^-nats of that of the largest.
 static float score_below(float largest, float softcap, float nats)
 {
-    if (softcap == 0) return largest - nats;
-    float capped = softcap * tanhf(largest / softcap) - nats;
-    return capped <= -softcap ? -INFINITY : softcap * atanhf(capped / softcap);
+    float below = capped_score(largest, softcap) - nats;
+    if (softcap == 0) return below;
+    return below <= -softcap ? -INFINITY : softcap * atanhf(below / softcap);
 }
 
 // Of slots [slot, slot + V_LANES), those in [begin, end).
@@ -92,7 +90,7 @@ static int list_key_blocks(segment_rows *block, int *slots)
     for (int slot = block->begin / KV_BLOCK_TOKENS * KV_BLOCK_TOKENS; slot < block->end; slot += KV_BLOCK_TOKENS) {
         unsigned any = 0;
         for (int at = slot; at < slot + KV_BLOCK_TOKENS && at < block->end; at += V_LANES)
-            if (at + V_LANES > block->begin) any |= bits[at / V_LANES] & lanes_between(at, block->begin, block->end);
+            any |= bits[at / V_LANES] & lanes_between(at, block->begin, block->end);
         if (any) slots[count++] = slot;
     }
     return count;
@@ -202,7 +200,7 @@ static __attribute__((noinline)) void weigh_row_by_high(segment_rows *block, int
 {
     const attention_segment_args *args = block->args;
     int from = first_slot(block), to = last_slot(block);
-    float largest = args->largest[block->first + row], max = args->softcap != 0 ? args->softcap * tanhf(largest / args->softcap) : largest;
+    float max = capped_score(args->largest[block->first + row], args->softcap);
     if (sees_all(block, row, from, to)) weigh_slots(block, true, true, row, from, to, max);
     else weigh_slots(block, true, false, row, from, to, max);
 }

@@ -32,6 +32,11 @@ ALWAYS_INLINE int tile_width(int rows)
     return width < PAGE_VECTORS ? width : PAGE_VECTORS;
 }
 
+ALWAYS_INLINE vfloat capped(vfloat score, float softcap)
+{
+    return softcap != 0 ? v_mul(v_set(softcap), v_tanh(v_mul(score, v_set(1 / softcap)))) : score;
+}
+
 // While the first block scores a tile, the values of the tile's slots come near, a share with each dimension;
 // and its first tile brings near the keys further on.
 ALWAYS_INLINE void prefetch(const attention_page_args *args, int slot, int slots, size_t dim,
@@ -84,9 +89,7 @@ static __attribute__((noinline)) float weigh_row(const attention_page_args *args
     bool whole = begin <= 0 && end >= KV_PAGE_TOKENS;
     vfloat weight[PAGE_VECTORS], top = v_set(-INFINITY), sum = v_set(0);
     UNROLL for (int i = 0; i < PAGE_VECTORS; i++) {
-        weight[i] = v_load(scores + i * V_LANES);
-        if (args->softcap != 0)
-            weight[i] = v_mul(v_set(args->softcap), v_tanh(v_mul(weight[i], v_set(1 / args->softcap))));
+        weight[i] = capped(v_load(scores + i * V_LANES), args->softcap);
         if (!whole)
             weight[i] = v_select_lanes(weight[i], v_set(-INFINITY), begin - i * V_LANES, end - i * V_LANES);
         top = v_max(top, weight[i]);

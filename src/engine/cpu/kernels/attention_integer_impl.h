@@ -47,7 +47,14 @@ ALWAYS_INLINE vpairs load_pairs_part(integer_form form, const char *data, int co
 
 enum { LINE = 64 };
 
-static void begin_ahead(segment_rows *block) { block->pieces_left = block->args->num_ahead; }
+static void begin_segment(segment_rows *block)
+{
+    for (int page = 0; page < KV_SEGMENT_PAGES; page++) {
+        block->keys[page] = block->args->pages[page].keys;
+        block->values[page] = block->args->pages[page].values;
+    }
+    block->pieces_left = block->args->num_ahead;
+}
 
 // Before a loop that calls fetch_ahead: another piece, if one has come near.
 static void choose_piece(segment_rows *block)
@@ -124,11 +131,6 @@ ALWAYS_INLINE void score_pages(segment_rows *block, integer_form form, int rows,
 ALWAYS_INLINE vfloat seen(bool whole, vfloat x, float outside, int i, int begin, int end)
 {
     return whole ? x : v_select_lanes(x, v_set(outside), begin - i, end - i);
-}
-
-ALWAYS_INLINE vfloat capped(vfloat score, float softcap)
-{
-    return softcap != 0 ? v_mul(v_set(softcap), v_tanh(v_mul(score, v_set(1 / softcap)))) : score;
 }
 
 // A row's largest score, and what it does not see at -infinity.
@@ -372,12 +374,8 @@ void KERNEL(attention_segment)(const attention_segment_args *args)
     _Alignas(64) float scores[MAX_ROWS * KV_SEGMENT_TOKENS];
     segment_rows block = {.args = args, .scores = scores, .score_stride = KV_SEGMENT_TOKENS};
     bool bytes = args->kv_type == DTYPE_I8;
-    for (int page = 0; bytes && page < KV_SEGMENT_PAGES; page++) {
-        block.keys[page] = args->pages[page].keys;
-        block.values[page] = args->pages[page].values;
-    }
+    begin_segment(&block);
     if (!bytes) unpack_pages(&block);
-    begin_ahead(&block);
     for (int rows; block.first < args->num_queries; block.first += rows) {
         rows = rows_of_block(block.first, args->num_queries);
         if (bytes) attend_bytes(&block, rows);

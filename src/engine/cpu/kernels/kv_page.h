@@ -56,9 +56,14 @@ static inline size_t kv_plane_bytes(kv_plane plane, dtype type, int head_dim)
     }
 }
 
-static inline const void *kv_plane_of(const kv_page *page, kv_plane plane)
+static inline kv_page kv_page_of(void *const planes[KV_PLANES])
 {
-    const void *const planes[KV_PLANES] = {[KV_KEYS] = page->keys, [KV_VALUES] = page->values, [KV_KEY_SCALES] = page->key_scales,
+    return (kv_page){planes[KV_KEYS], planes[KV_VALUES], planes[KV_KEY_SCALES], planes[KV_VALUE_SCALES], planes[KV_LOW_KEYS], planes[KV_LOW_VALUES]};
+}
+
+static inline void *kv_plane_of(const kv_page *page, kv_plane plane)
+{
+    void *const planes[KV_PLANES] = {[KV_KEYS] = page->keys, [KV_VALUES] = page->values, [KV_KEY_SCALES] = page->key_scales,
                                            [KV_VALUE_SCALES] = page->value_scales, [KV_LOW_KEYS] = page->low_keys, [KV_LOW_VALUES] = page->low_values};
     return planes[plane];
 }
