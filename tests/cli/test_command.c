@@ -602,20 +602,36 @@ static void test_convert_and_presets(void **state)
 
 static int terminal; // the test's end of a pseudo-terminal
 
-// Sends `keys` and waits for `wanted` in what comes back.
-static void type(const char *keys, const char *wanted)
+// Waits for `wanted` and takes what came up to its end; the next call looks behind it. result.out is what was not
+// taken yet.
+static void expect(const char *wanted)
 {
-    size_t length = 0;
-    result.out[0] = 0;
-    assert_int_equal(write(terminal, keys, strlen(keys)), strlen(keys));
     struct pollfd source = {.fd = terminal, .events = POLLIN};
-    while (!strstr(result.out, wanted)) {
+    char *found;
+    while (!(found = strstr(result.out, wanted))) {
+        size_t length = strlen(result.out);
         if (poll(&source, 1, 10000) <= 0) fail_msg("\"%s\" does not come: \"%s\"", wanted, result.out);
         ssize_t count = read(terminal, result.out + length, sizeof result.out - 1 - length);
         if (count <= 0) fail_msg("the terminal is closed: \"%s\"", result.out);
-        length += (size_t)count;
-        result.out[length] = 0;
+        result.out[length + (size_t)count] = 0;
     }
+    found += strlen(wanted);
+    memmove(result.out, found, strlen(found) + 1);
+}
+
+// Sends `keys` and waits for `wanted` in what comes back.
+static void type(const char *keys, const char *wanted)
+{
+    assert_int_equal(write(terminal, keys, strlen(keys)), strlen(keys));
+    expect(wanted);
+}
+
+// Sends a line, waits for `wanted` and then for the next prompt: what is typed before it could still belong to the
+// line before.
+static void enter(const char *keys, const char *wanted)
+{
+    type(keys, wanted);
+    expect("\n> ");
 }
 
 static void session_file_name(char *name, size_t size)
@@ -664,22 +680,24 @@ static void test_chat_at_a_terminal(void **state)
         execl(path, "llmlocal", "chat", MODEL, "--seed", "3", "--max-tokens", "10", "--ignore-end", NULL);
         _exit(127);
     }
-    type("", "> ");
-    type("/stats\n", "there was no answer yet");
+    result.out[0] = 0;
+    expect("> ");
+    enter("/stats\n", "there was no answer yet");
     type("Hello.\n", "\n> ");
-    type("/stats\n", "answer: 10 tokens");
-    type("typed and thought better of\003", "> ");
-    type("/save\n", "path is missing");
+    enter("/stats\n", "answer: 10 tokens");
+    type("typed and thought better of", "better of");
+    type("\003", "\n> ");
+    enter("/save\n", "path is missing");
     snprintf(line, sizeof line, "/save %s\n", file);
-    type(line, "[saved]");
-    type("/load /nowhere/at/all\n", "cannot open /nowhere/at/all");
+    enter(line, "[saved]");
+    enter("/load /nowhere/at/all\n", "cannot open /nowhere/at/all");
     snprintf(line, sizeof line, "/load %s\n", file);
-    type(line, "goes on]");
-    type("/system Be brief.\n", "the system prompt is set");
-    type("/system\n", "there is no system prompt now");
-    type("/reset\n", "begins anew");
-    type("/unknown\n", "there is no command /unknown");
-    type("/help\n", "/quit");
+    enter(line, "goes on]");
+    enter("/system Be brief.\n", "the system prompt is set");
+    enter("/system\n", "there is no system prompt now");
+    enter("/reset\n", "begins anew");
+    enter("/unknown\n", "there is no command /unknown");
+    enter("/help\n", "/quit");
     type("\033[A", "/help"); // the history
     type("\025/quit\n", "quit");
     assert_int_equal(exit_code(child), 0);
