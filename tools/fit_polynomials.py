@@ -1,4 +1,4 @@
-"""Minimax coefficients for the exp, tanh and erf of src/engine/cpu/kernels/simd_math.h (needs mpmath).
+"""Minimax coefficients for the exp, exp2, tanh and erf of src/engine/cpu/kernels/simd_math.h (needs mpmath).
 usage: fit_polynomials.py
 
 Prints, for each polynomial, its coefficients from the constant term up and the largest weighted error, which is the
@@ -40,6 +40,9 @@ half_log_2 = log(2) / 2
 tiny = mpf(10)**-9
 # exp(r) = 1 + r + r^2 q(r)
 show("exp", *fit(lambda r: (exp(r) - 1 - r) / r**2, lambda r: r**2 / exp(r), -half_log_2 * 1.001, half_log_2 * 1.001, 3))
+# 2^f = 1 + f q(f)
+half = mpf("0.5005")
+show("exp2", *fit(lambda f: (mpf(2)**f - 1) / f, lambda f: f / mpf(2)**f, -half, half, 3))
 # tanh(x) = x + x z q(z) with z = x^2
 show("tanh", *fit(lambda z: (tanh(z**0.5) / z**0.5 - 1) / z, lambda z: z**1.5 / tanh(z**0.5), tiny, mpf("0.625")**2, 4))
 # erf(x) = x + x q(z) with z = x^2

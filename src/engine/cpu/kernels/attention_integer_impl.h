@@ -157,18 +157,21 @@ ALWAYS_INLINE void weigh_slots(segment_rows *block, bool by_high, bool whole, in
     float *scores = block->scores + (size_t)row * block->score_stride;
     vfloat sum = v_set(0), largest = v_set(0), total = v_set(0);
     if (by_high) choose_piece(block);
-    vfloat base = v_set(max == -INFINITY ? 0 : max), limit = v_set(block->value_limit);
-    for (int i = from; i < to; i += V_LANES) {
-        const float *scales = args->pages[i / KV_PAGE_TOKENS].value_scales + i % KV_PAGE_TOKENS;
-        vfloat score = v_load(scores + i);
-        if (by_high) score = seen(whole, capped(score, args->softcap), -INFINITY, i, begin, end);
-        vfloat weight = v_exp(v_sub(score, base));
-        if (by_high) fetch_ahead(block, 2 * LINE), block->matter[i / V_LANES] |= v_greater(weight, limit);
-        vfloat scaled = seen(whole, v_mul(weight, v_load(scales)), 0, i, begin, end);
-        sum = v_add(sum, weight);
-        total = v_add(total, scaled);
-        largest = v_max(largest, scaled);
-        v_store(scores + i, scaled);
+    const float log2_e = 1.44269504f;
+    vfloat base = v_set(max == -INFINITY ? 0 : -max * log2_e), limit = v_set(block->value_limit);
+    for (int page = from; page < to; page += KV_PAGE_TOKENS) {
+        const float *scales = args->pages[page / KV_PAGE_TOKENS].value_scales;
+        for (int i = page; i < page + KV_PAGE_TOKENS; i += V_LANES, scales += V_LANES) {
+            vfloat score = v_load(scores + i);
+            if (by_high) score = seen(whole, capped(score, args->softcap), -INFINITY, i, begin, end);
+            vfloat weight = v_exp2(v_fma(score, v_set(log2_e), base));
+            if (by_high) fetch_ahead(block, 2 * LINE), block->matter[i / V_LANES] |= v_greater(weight, limit);
+            vfloat scaled = seen(whole, v_mul(weight, v_load(scales)), 0, i, begin, end);
+            sum = v_add(sum, weight);
+            total = v_add(total, scaled);
+            largest = v_max(largest, scaled);
+            v_store(scores + i, scaled);
+        }
     }
     // Small enough that no integer is beyond its type and no sum of products overflows.
     float step = v_reduce_max(largest) * (1.0f / KV_FACTOR_MAX) + v_reduce_add(total) / kv_sum_limit(args->kv_type);

@@ -240,6 +240,7 @@ void KERNEL(vector_apply)(vector_function function, const float *x, int n, float
     for (int i = 0; i < n; i += V_LANES) {
         vfloat value = load(x + i, n - i);
         value = function == VECTOR_EXP    ? v_exp(value)
+                : function == VECTOR_EXP2 ? v_exp2(value)
                 : function == VECTOR_TANH ? v_tanh(value)
                                           : v_erf(value);
         store(y + i, value, n - i);

@@ -3,7 +3,7 @@
 #ifndef ENGINE_CPU_VECTOR_MATH_H
 #define ENGINE_CPU_VECTOR_MATH_H
 
-typedef enum vector_function { VECTOR_EXP, VECTOR_TANH, VECTOR_ERF } vector_function;
+typedef enum vector_function { VECTOR_EXP, VECTOR_TANH, VECTOR_ERF, VECTOR_EXP2 } vector_function;
 
 // y[i] = function(x[i]); y may be x
 #if defined(__x86_64__)
