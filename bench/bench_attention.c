@@ -78,10 +78,11 @@ static size_t sequence_bytes(const shape *s) { return (size_t)(s->tokens / KV_PA
 static attention_segment_args segment_args(const shape *s, uint8_t *pages, size_t stride, int page, kv_plane first, kv_plane last)
 {
     static kv_piece ahead[KV_PLANES * KV_SEGMENT_PAGES];
+    static kv_page own[KV_SEGMENT_PAGES];
     attention_segment_args args = {.queries = queries, .query_scales = scales, .num_queries = s->num_queries, .head_dim = s->head_dim,
-                                   .kv_type = s->type, .begin = begin, .end = end, .unpacked = unpacked, .ahead = ahead,
+                                   .kv_type = s->type, .begin = begin, .end = end, .unpacked = unpacked, .ahead = ahead, .pages = own, .num_pages = KV_SEGMENT_PAGES,
                                    .scores = scores + page * KV_PAGE_TOKENS, .score_stride = LONGEST};
-    for (int i = 0; i < KV_SEGMENT_PAGES; i++) args.pages[i] = page_at(s, pages, stride, page + i);
+    for (int i = 0; i < KV_SEGMENT_PAGES; i++) own[i] = page_at(s, pages, stride, page + i);
     for (kv_plane plane = first; plane <= last && page + KV_SEGMENT_PAGES < s->tokens / KV_PAGE_TOKENS; plane++)
         for (int i = 0; i < KV_SEGMENT_PAGES; i++) {
             kv_page next = page_at(s, pages, stride, page + KV_SEGMENT_PAGES + i);

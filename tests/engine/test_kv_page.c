@@ -217,7 +217,9 @@ static void set_pages(attention_segment_args *args, const problem *p, bool with_
 {
     static char next[1 << 16];
     static const kv_piece ahead[] = {{next, 64}, {next + 128, 192}, {next + 512, sizeof next - 512}};
-    for (int i = 0; i < p->pages; i++) args->pages[i] = p->page[i].data;
+    static kv_page pages[KV_SEGMENT_PAGES];
+    for (int i = 0; i < p->pages; i++) pages[i] = p->page[i].data;
+    args->pages = pages, args->num_pages = p->pages;
     if (with_hints) args->ahead = ahead, args->num_ahead = 1 + random_below(3);
 }
 

@@ -107,8 +107,9 @@ size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads)
 
 // Pages of a segment that the unit sees, from page `first` on: none of a segment beyond the last one.
 typedef struct seen_pages {
-    kv_page pages[KV_SEGMENT_PAGES];
+    int segment;
     int first, count;
+    kv_page pages[KV_SEGMENT_PAGES];
 } seen_pages;
 
 typedef struct unit_scratch {
@@ -119,7 +120,7 @@ typedef struct unit_scratch {
     float *scales;                     // [queries], of the integers
     int *begin, *end;
     attention_state total, group, segment;
-    seen_pages own;                    // of the segment that a kernel is called with
+    seen_pages seen[2];                // of segment s in s % 2: that which a kernel is called with, and the next one
     kv_piece ahead[AHEAD_PIECES];      // of the call
 } unit_scratch;
 
@@ -154,6 +155,7 @@ static unit_scratch prepare_unit(const attention_job *job, const attention_unit 
     s.segment = state_at(states + 2 * state_floats(queries, job->dim), queries);
     s.begin = (int *)(void *)(states + NUM_STATES * state_floats(queries, job->dim));
     s.end = s.begin + queries;
+    s.seen[0].segment = s.seen[1].segment = -1;
     gather_queries(job, unit, &s);
     return s;
 }
@@ -213,34 +215,36 @@ static void compute_floats(const attention_job *job, const attention_unit *unit,
 
 // ---- Integers
 
-static seen_pages find_pages(const attention_job *job, const attention_unit *unit, int segment)
+static const seen_pages *find_pages(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch)
 {
     int last;
-    seen_pages seen;
-    segment_pages(unit, segment, &seen.first, &last);
-    seen.count = last - seen.first;
-    for (int i = 0; i < seen.count; i++) seen.pages[i] = kv_cache_page(&unit->span->seq->cache, job->layer, unit->kv_head, seen.first + i);
+    seen_pages *seen = &scratch->seen[segment % 2];
+    if (seen->segment == segment) return seen;
+    seen->segment = segment;
+    segment_pages(unit, segment, &seen->first, &last);
+    seen->count = last - seen->first;
+    kv_cache_pages(&unit->span->seq->cache, job->layer, unit->kv_head, seen->first, seen->count, seen->pages);
     return seen;
 }
 
 static attention_segment_args integer_args(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch)
 {
-    attention_segment_args args = {
+    const seen_pages *own = find_pages(job, unit, segment, scratch);
+    find_ranges(job, unit, own->first * KV_PAGE_TOKENS, own->count * KV_PAGE_TOKENS, scratch);
+    return (attention_segment_args){
         .queries = scratch->integers,
         .query_scales = scratch->scales,
         .num_queries = num_queries(job, unit),
         .head_dim = job->dim,
         .kv_type = kv_type(job),
+        .pages = own->pages,
+        .num_pages = own->count,
         .begin = scratch->begin,
         .end = scratch->end,
         .softcap = job->desc->score_softcap,
         .unpacked = scratch->unpacked,
         .ahead = scratch->ahead,
     };
-    scratch->own = find_pages(job, unit, segment);
-    memcpy(args.pages, scratch->own.pages, (size_t)scratch->own.count * sizeof *args.pages);
-    find_ranges(job, unit, scratch->own.first * KV_PAGE_TOKENS, scratch->own.count * KV_PAGE_TOKENS, scratch);
-    return args;
 }
 
 // A plane of pages [begin, end) is to come near. What lies in one piece is one.
@@ -260,11 +264,11 @@ static void put_state(attention_segment_args *args, attention_state state) { arg
 static void compute_integers(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, attention_state state)
 {
     attention_segment_args args = integer_args(job, unit, segment, scratch);
-    seen_pages next = find_pages(job, unit, segment + 1);
+    const seen_pages *own = find_pages(job, unit, segment, scratch), *next = find_pages(job, unit, segment + 1, scratch);
     bool whole = kv_type(job) == DTYPE_I16; // unpacked before it is read, for many rows
-    add_ahead(&args, scratch, whole ? &next : &scratch->own, 0, KV_SEGMENT_PAGES, KV_VALUES);
-    add_ahead(&args, scratch, &next, 0, KV_SEGMENT_PAGES, KV_KEYS);
-    for (kv_plane plane = KV_KEY_SCALES; plane < KV_PLANES; plane++) add_ahead(&args, scratch, &next, 0, KV_SEGMENT_PAGES, plane);
+    add_ahead(&args, scratch, whole ? next : own, 0, KV_SEGMENT_PAGES, KV_VALUES);
+    add_ahead(&args, scratch, next, 0, KV_SEGMENT_PAGES, KV_KEYS);
+    for (kv_plane plane = KV_KEY_SCALES; plane < KV_PLANES; plane++) add_ahead(&args, scratch, next, 0, KV_SEGMENT_PAGES, plane);
     put_state(&args, state);
     job->model->engine->kernels->attention_segment(&args);
 }
@@ -303,9 +307,8 @@ static attention_segment_args pass_args(const attention_job *job, const attentio
 // The keys of the next page come near while those of one are read.
 static void score_segment(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch, attention_segment_args *args)
 {
-    seen_pages next = find_pages(job, unit, segment + 1);
-    add_ahead(args, scratch, &scratch->own, 1, KV_SEGMENT_PAGES, KV_KEYS);
-    add_ahead(args, scratch, &next, 0, 1, KV_KEYS);
+    add_ahead(args, scratch, find_pages(job, unit, segment, scratch), 1, KV_SEGMENT_PAGES, KV_KEYS);
+    add_ahead(args, scratch, find_pages(job, unit, segment + 1, scratch), 0, 1, KV_KEYS);
     for (int i = 0; i < args->num_queries; i++) args->largest[i] = -INFINITY;
     job->model->engine->kernels->attention_scores(args);
 }
@@ -335,9 +338,8 @@ static void weigh_segment(const attention_job *job, const attention_unit *unit, 
     attention_segment_args args = pass_args(job, unit, segment, scratch, scores);
     if (unit->scores_first) args.largest = scores.largest;
     else score_segment(job, unit, segment, scratch, &args);
-    seen_pages ahead = unit->scores_first ? find_pages(job, unit, segment + 1) : scratch->own;
     args.num_ahead = 0;
-    add_ahead(&args, scratch, &ahead, 0, KV_SEGMENT_PAGES, KV_VALUES);
+    add_ahead(&args, scratch, find_pages(job, unit, unit->scores_first ? segment + 1 : segment, scratch), 0, KV_SEGMENT_PAGES, KV_VALUES);
     put_state(&args, state);
     job->model->engine->kernels->attention_values(&args);
 }

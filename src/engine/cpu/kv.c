@@ -287,6 +287,29 @@ kv_page kv_cache_page(const kv_cache *cache, int layer, int kv_head, int page)
     return kv_page_of(planes);
 }
 
+// In a block, a plane of the next page lies behind that of the last one.
+void kv_cache_pages(const kv_cache *cache, int layer, int kv_head, int first, int count, kv_page *pages)
+{
+    const kv_layer *where = &cache->layout->layers[layer];
+    const size_t *bytes = where->page_bytes;
+    int mask = (1 << group_of(cache, where->group)->block_shift) - 1;
+    for (int i = 0; i < count; i++) {
+        if (i == 0 || ((first + i) & mask) == 0) {
+            pages[i] = kv_cache_page(cache, layer, kv_head, first + i);
+            continue;
+        }
+        const kv_page *last = &pages[i - 1];
+        pages[i] = (kv_page){
+            .keys = (uint8_t *)last->keys + bytes[KV_KEYS],
+            .values = (uint8_t *)last->values + bytes[KV_VALUES],
+            .key_scales = last->key_scales + bytes[KV_KEY_SCALES] / sizeof(float),
+            .value_scales = last->value_scales + bytes[KV_VALUE_SCALES] / sizeof(float),
+            .low_keys = last->low_keys + bytes[KV_LOW_KEYS],
+            .low_values = last->low_values + bytes[KV_LOW_VALUES],
+        };
+    }
+}
+
 kv_part_shape kv_layout_part(const kv_layout *layout, int layer, kv_plane part)
 {
     dtype type = layout->type;

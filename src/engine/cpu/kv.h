@@ -67,6 +67,8 @@ llm_status kv_cache_fork(const kv_cache *cache, kv_cache *copy, llm_error *err);
 int kv_cache_first_position(const kv_cache *cache, int layer);
 
 kv_page kv_cache_page(const kv_cache *cache, int layer, int kv_head, int page);
+// Pages [first, first + count).
+void kv_cache_pages(const kv_cache *cache, int layer, int kv_head, int first, int count, kv_page *pages);
 
 // One layer's part of a saved sequence: what a plane holds of each token, token by token, [tokens, kv_heads, row]. Low bytes
 // are saved together with the high ones.

@@ -18,8 +18,7 @@ static void fetch_bytes(const void *data, int bytes)
 // All at once: they are needed soon.
 static void fetch_scales(const attention_segment_args *args, kv_plane plane)
 {
-    for (int page = 0; page < KV_SEGMENT_PAGES; page++)
-        if (args->pages[page].keys) fetch_bytes(kv_plane_of(&args->pages[page], plane), KV_PAGE_TOKENS * sizeof(float));
+    for (int page = 0; page < args->num_pages; page++) fetch_bytes(kv_plane_of(&args->pages[page], plane), KV_PAGE_TOKENS * sizeof(float));
 }
 
 static void take_rows(segment_rows *block, int first)

@@ -54,7 +54,8 @@ typedef struct attention_segment_args {
     const float *query_scales; // [num_queries]
     int num_queries, head_dim;
     dtype kv_type;             // DTYPE_I16 or DTYPE_I8
-    kv_page pages[KV_SEGMENT_PAGES]; // that some row sees
+    const kv_page *pages;      // [num_pages], at most KV_SEGMENT_PAGES: that some row sees
+    int num_pages;
     const kv_piece *ahead;     // [num_ahead]: what will be read next; it comes near meanwhile, in this order
     int num_ahead;
     const int *begin, *end;    // [num_queries]: the query sees slots [begin, end) of the segment; empty if begin >= end
