@@ -3,11 +3,10 @@
 // same file.
 
 // The rows of one token see the same slots.
-static segment_rows high_bytes(const attention_segment_args *args)
+static void begin_high_bytes(segment_rows *block, const attention_segment_args *args)
 {
-    segment_rows block = {.args = args, .score_stride = args->score_stride, .begin = args->begin[0], .end = args->end[0]};
-    begin_segment(&block);
-    return block;
+    *block = (segment_rows){.args = args, .score_stride = args->score_stride, .begin = args->begin[0], .end = args->end[0]};
+    begin_segment(block);
 }
 
 static void fetch_bytes(const void *data, int bytes)
@@ -44,7 +43,8 @@ static float largest_score(const float *scores, int begin, int end, float larges
 
 void KERNEL(attention_scores)(const attention_segment_args *args)
 {
-    segment_rows block = high_bytes(args);
+    segment_rows block;
+    begin_high_bytes(&block, args);
     if (block.begin >= block.end) return;
     fetch_scales(args, KV_KEY_SCALES);
     for (int rows, first = 0; first < args->num_queries; first += rows) {
@@ -206,7 +206,10 @@ static __attribute__((noinline)) void weigh_row_by_high(segment_rows *block, int
 
 void KERNEL(attention_values)(const attention_segment_args *args)
 {
-    segment_rows block = high_bytes(args);
+    _Alignas(64) int16_t weights[MAX_ROWS][KV_SEGMENT_TOKENS];
+    segment_rows block;
+    begin_high_bytes(&block, args);
+    block.weights = weights;
     if (block.begin >= block.end) {
         clear_rows(&block, args->num_queries);
         return;

@@ -20,7 +20,7 @@ typedef struct segment_rows {
     unsigned matter[KV_SEGMENT_TOKENS / V_LANES]; // slots whose low values matter to some row: V_LANES bits each
     float *scores;            // [rows][score_stride]
     size_t score_stride;
-    _Alignas(64) int16_t weights[MAX_ROWS][KV_SEGMENT_TOKENS];
+    int16_t (*weights)[KV_SEGMENT_TOKENS]; // [rows]
 } segment_rows;
 
 ALWAYS_INLINE int32_t pair_at(const int16_t *p)
@@ -374,7 +374,8 @@ static void unpack_pages(segment_rows *block)
 void KERNEL(attention_segment)(const attention_segment_args *args)
 {
     _Alignas(64) float scores[MAX_ROWS * KV_SEGMENT_TOKENS];
-    segment_rows block = {.args = args, .scores = scores, .score_stride = KV_SEGMENT_TOKENS};
+    _Alignas(64) int16_t weights[MAX_ROWS][KV_SEGMENT_TOKENS];
+    segment_rows block = {.args = args, .scores = scores, .score_stride = KV_SEGMENT_TOKENS, .weights = weights};
     bool bytes = args->kv_type == DTYPE_I8;
     begin_segment(&block);
     if (!bytes) unpack_pages(&block);
