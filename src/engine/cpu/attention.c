@@ -107,7 +107,7 @@ size_t attention_partial_bytes(const model_desc *desc, int tokens, int threads)
 
 // Pages of a segment that the unit sees, from page `first` on: none of a segment beyond the last one.
 typedef struct seen_pages {
-    int segment;
+    int segment;                       // -1: not looked up
     int first, count;
     kv_page pages[KV_SEGMENT_PAGES];
 } seen_pages;
@@ -215,6 +215,7 @@ static void compute_floats(const attention_job *job, const attention_unit *unit,
 
 // ---- Integers
 
+// They stay in the scratch, so that those of the next segment, which come near, need no second look when its turn comes.
 static const seen_pages *find_pages(const attention_job *job, const attention_unit *unit, int segment, unit_scratch *scratch)
 {
     int last;
