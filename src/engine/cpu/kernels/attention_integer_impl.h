@@ -157,13 +157,13 @@ ALWAYS_INLINE void weigh_slots(segment_rows *block, bool by_high, bool whole, in
     float *scores = block->scores + (size_t)row * block->score_stride;
     vfloat sum = v_set(0), largest = v_set(0), total = v_set(0);
     if (by_high) choose_piece(block);
-    vfloat log2_e = v_set(1.44269504f), base = v_set(max == -INFINITY ? 0 : max), limit = v_set(block->value_limit);
+    vfloat base = v_set(max == -INFINITY ? 0 : max), limit = v_set(block->value_limit);
     for (int page = from; page < to; page += KV_PAGE_TOKENS) {
         const float *scales = args->pages[page / KV_PAGE_TOKENS].value_scales;
         for (int i = page; i < page + KV_PAGE_TOKENS; i += V_LANES, scales += V_LANES) {
             vfloat score = v_load(scores + i);
             if (by_high) score = seen(whole, capped(score, args->softcap), -INFINITY, i, begin, end);
-            vfloat weight = v_exp2(v_mul(v_sub(score, base), log2_e));
+            vfloat weight = v_exp2(v_mul(v_sub(score, base), v_set(LOG2_E)));
             if (by_high) fetch_ahead(block, 2 * LINE), block->matter[i / V_LANES] |= v_greater(weight, limit);
             vfloat scaled = seen(whole, v_mul(weight, v_load(scales)), 0, i, begin, end);
             sum = v_add(sum, weight);

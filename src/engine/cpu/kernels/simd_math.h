@@ -17,11 +17,13 @@ static inline __attribute__((always_inline)) vfloat v_polynomial(vfloat x, const
     return sum;
 }
 
+#define LOG2_E 0x1.715476p+0f // log2(e)
+
 // 0 from -105 down (-infinity included), infinity from 89 up
 static inline vfloat v_exp(vfloat x)
 {
     x = v_min(v_set(89), v_max(v_set(-105), x));
-    vfloat n = v_round(v_mul(x, v_set(0x1.715476p+0f))); // log2(e)
+    vfloat n = v_round(v_mul(x, v_set(LOG2_E)));
     vfloat r = v_fnma(n, v_set(0x1.62e430p-1f), x);      // ln(2) in two parts, the first product is exact
     r = v_fnma(n, v_set(-0x1.05c610p-29f), r);
     vfloat q = V_POLYNOMIAL(r, 0.499992288f, 0.166671163f, 0.0418905531f, 0.00831247971f);
